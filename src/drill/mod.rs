@@ -1,0 +1,10 @@
+//! The drill: pure state (`state`), what is armed right now (`stage`), and the one handle through
+//! which the API, signals, the HALT file and the clock act on it (`control`).
+
+pub mod control;
+pub mod stage;
+pub mod state;
+
+pub use control::Control;
+pub use stage::Stage;
+pub use state::State;

@@ -1,0 +1,37 @@
+//! backburn: a chaos-injection reverse proxy that counts every request as an SLI event and tells
+//! what it injected from what the service did itself.
+//!
+//! The rooms, from the ground up; a room may use only rooms above it in this list
+//! (`tests/house.rs` holds the code to it).
+
+pub mod clock;
+pub mod diagnostic;
+pub mod dice;
+pub mod units;
+
+/// The collecting reader over TOML's spanned tree, and the key tables that feed it.
+pub mod document;
+/// Fault kinds: each decides, none acts.
+pub mod fault;
+/// What the user wrote.
+pub mod scenario;
+/// What runs: the scenario compiled, immutable.
+pub mod plan;
+/// Counting: one outcome a request, judged per SLO.
+pub mod sli;
+/// Pure maths on counts: error budget, burn.
+pub mod budget;
+/// The drill's state machine, and what is armed right now.
+pub mod drill;
+/// The data path.
+pub mod proxy;
+/// The control plane: API and metrics.
+pub mod admin;
+/// The sample shop and the load generator.
+pub mod demo;
+/// Composition root.
+pub mod app;
+/// One file a verb.
+pub mod cli;
+/// Everything that depends on the operating system.
+pub mod os;

@@ -1,0 +1,151 @@
+//! What the user wrote, as written: read from TOML, checked key by key, nothing resolved.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::diagnostic::{Located, Place, Sources};
+use crate::fault;
+use crate::units::Share;
+
+/// One or more files, merged. Lists are in file order: order of first appearance.
+#[derive(Debug, Clone, Default)]
+pub struct Scenario {
+    pub sources: Sources,
+    pub name: Option<Located<String>>,
+    pub hypothesis: Option<Located<String>>,
+    pub seed: Option<Located<u64>>,
+    pub safety: SafetySpec,
+    pub proxy: ProxySpec,
+    pub services: Vec<ServiceSpec>,
+    pub routes: Vec<RouteSpec>,
+    pub faults: Vec<FaultSpec>,
+    pub slos: Vec<SloSpec>,
+}
+
+/// `[safety]`: read at start only.
+#[derive(Debug, Clone, Default)]
+pub struct SafetySpec {
+    /// Empty: any environment.
+    pub environments: Vec<Located<String>>,
+    pub max_drill: Option<Located<Limit>>,
+    pub max_faulted: Option<Located<Share>>,
+    /// Host patterns (`*.prod.example`), addresses or networks (`10.0.0.0/8`).
+    pub never: Vec<Located<String>>,
+    pub fault_health: Option<Located<bool>>,
+}
+
+/// A duration, or the word `"none"`, which has to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    None,
+    After(Duration),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ProxySpec {
+    pub listen: Option<Located<SocketAddr>>,
+    /// Short form for one service named `target`.
+    pub upstream: Option<Located<String>>,
+    pub workers: Option<Located<u16>>,
+    pub max_held: Option<Located<u32>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    /// The table's name and where it stands.
+    pub name: Located<String>,
+    pub url: Option<Located<String>>,
+    pub listen: Option<Located<SocketAddr>>,
+    /// `keep` or `upstream`.
+    pub host: Option<Located<HostHeader>>,
+    pub tier: Option<Located<String>>,
+    pub title: Option<Located<String>>,
+}
+
+/// Which `Host` the upstream sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostHeader {
+    Keep,
+    Upstream,
+}
+
+#[derive(Debug, Clone)]
+pub struct RouteSpec {
+    pub name: Located<String>,
+    pub path: Option<Located<String>>,
+    /// Upper case as written by the user; empty: any.
+    pub methods: Vec<Located<String>>,
+    pub host: Option<Located<String>>,
+    pub service: Option<Located<String>>,
+    pub protected: Option<Located<bool>>,
+    pub tier: Option<Located<String>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FaultSpec {
+    pub name: Located<String>,
+    pub routes: Vec<Located<String>>,
+    /// Where `routes` stands, or the table's name when it is missing.
+    pub routes_at: Place,
+    pub probability: Option<Located<Share>>,
+    pub group: Option<Located<String>>,
+    pub enabled: Option<Located<bool>>,
+    pub first: Option<Located<u64>>,
+    pub every: Option<Located<u64>>,
+    pub limit: Option<Located<u64>>,
+    pub mark: Option<Located<bool>>,
+    /// The `inject.*` kinds in file order.
+    pub inject: Vec<Located<fault::Spec>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SloSpec {
+    pub name: Located<String>,
+    /// Route names, or `["*"]`.
+    pub routes: Vec<Located<String>>,
+    pub service: Option<Located<String>>,
+    pub objective: Option<Located<Share>>,
+    pub window: Option<Located<Duration>>,
+    pub tier: Option<Located<String>>,
+    pub sli: Option<Located<SliSpec>>,
+}
+
+#[derive(Debug, Clone)]
+pub enum SliSpec {
+    Availability {
+        /// `"5xx"` or `"429"`; `None`: the default list.
+        bad_status: Option<Vec<Located<StatusPattern>>>,
+        exclude_status: Vec<Located<StatusPattern>>,
+        /// A caller that leaves later than this is a bad event; default 1 s.
+        abandoned_after: Option<Located<Duration>>,
+    },
+    Latency {
+        threshold: Located<Duration>,
+        of: Option<Located<Population>>,
+        clock: Option<Located<Clock>>,
+    },
+}
+
+/// An inclusive range of status codes: `"5xx"` is 500 to 599, `"429"` is 429 to 429.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusPattern {
+    pub low: u16,
+    pub high: u16,
+}
+
+/// Which answers a latency SLI counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Population {
+    /// Only good answers: a fast 500 must not improve latency.
+    #[default]
+    Good,
+    All,
+}
+
+/// When a latency SLI stops its watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clock {
+    #[default]
+    LastByte,
+    FirstByte,
+}

@@ -1,0 +1,67 @@
+//! Counting: every request ends in exactly one [`Outcome`]; [`judge`] turns it into one
+//! [`Event`] per SLO; cells per worker hold the sums without a lock.
+
+use std::time::Duration;
+
+use http::Method;
+
+use crate::plan::{FaultId, RouteId};
+
+pub mod judge;
+pub mod ledger;
+
+pub use judge::{Cause, Event, Excluded, judge};
+pub use ledger::{Books, Ledger};
+
+/// How one request ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    pub route: RouteId,
+    pub method: Method,
+    /// What the caller was sent; 0: no head was sent.
+    pub status: u16,
+    /// Who made the answer (or, without one, ended the exchange).
+    pub origin: Origin,
+    pub end: End,
+    pub hit: Hit,
+    /// From the head's arrival to the last byte handed on (or to the end, whatever it was).
+    pub total: Duration,
+    /// From the head's arrival to the response head.
+    pub first_byte: Option<Duration>,
+    /// Time the request was held by faults, part of both figures above.
+    pub added: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The service answered.
+    Service,
+    /// The service could not be reached or broke off before its head: 502 or 504 made here,
+    /// charged to the service. The label is what `error_type` and `x-backburn-error` say.
+    Unreachable(&'static str),
+    /// A fault answered or aborted.
+    Fault(FaultId),
+    /// backburn refused it (admission, limits): never an SLI event; the label is the reason.
+    Refused(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The caller was sent the whole answer, or a fault's abort was carried out.
+    Complete,
+    /// The caller left first.
+    Abandoned { while_held: bool },
+    /// The service broke off inside its body.
+    Cut,
+    /// The caller's own body was malformed or ended early: the caller's error.
+    BadRequestBody,
+}
+
+/// What faults did to the request on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hit {
+    #[default]
+    No,
+    /// It was hit; a request that was delayed, answered or aborted.
+    Yes,
+}
