@@ -9,29 +9,29 @@ pub mod diagnostic;
 pub mod dice;
 pub mod units;
 
-/// The collecting reader over TOML's spanned tree, and the key tables that feed it.
-pub mod document;
-/// Fault kinds: each decides, none acts.
-pub mod fault;
-/// What the user wrote.
-pub mod scenario;
-/// What runs: the scenario compiled, immutable.
-pub mod plan;
-/// Counting: one outcome a request, judged per SLO.
-pub mod sli;
-/// Pure maths on counts: error budget, burn.
-pub mod budget;
-/// The drill's state machine, and what is armed right now.
-pub mod drill;
-/// The data path.
-pub mod proxy;
 /// The control plane: API and metrics.
 pub mod admin;
-/// The sample shop and the load generator.
-pub mod demo;
 /// Composition root.
 pub mod app;
+/// Pure maths on counts: error budget, burn.
+pub mod budget;
 /// One file a verb.
 pub mod cli;
+/// The sample shop and the load generator.
+pub mod demo;
+/// The collecting reader over TOML's spanned tree, and the key tables that feed it.
+pub mod document;
+/// The drill's state machine, and what is armed right now.
+pub mod drill;
+/// Fault kinds: each decides, none acts.
+pub mod fault;
 /// Everything that depends on the operating system.
 pub mod os;
+/// What runs: the scenario compiled, immutable.
+pub mod plan;
+/// The data path.
+pub mod proxy;
+/// What the user wrote.
+pub mod scenario;
+/// Counting: one outcome a request, judged per SLO.
+pub mod sli;

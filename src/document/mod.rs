@@ -33,7 +33,10 @@ pub enum Value {
     Text,
     Name,
     Bool,
-    Integer { min: i64, max: i64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
     Duration,
     DurationOrNone,
     Share,
@@ -115,7 +118,11 @@ impl<'a> Node<'a> {
     pub fn is_table(&self) -> bool {
         false
     }
-    pub fn table<'n>(&self, keys: &'static TableKeys, notes: &'n mut Diagnostics) -> Option<Table<'n>> {
+    pub fn table<'n>(
+        &self,
+        keys: &'static TableKeys,
+        notes: &'n mut Diagnostics,
+    ) -> Option<Table<'n>> {
         None
     }
     pub fn duration(&self, notes: &mut Diagnostics) -> Option<Located<Duration>> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault;
-use crate::scenario::{Clock, HostHeader, Population, StatusPattern};
+pub use crate::scenario::HostHeader;
+use crate::scenario::{Clock, Population, StatusPattern};
 use crate::units::Share;
 
 pub mod matcher;
@@ -108,7 +109,10 @@ pub enum Who {
     All,
     /// Those whose draw in `[0, 1)` (in billionths) falls in `[from, from + share)`; `from` is 0
     /// but for later members of a group.
-    Probability { from: u32, share: Share },
+    Probability {
+        from: u32,
+        share: Share,
+    },
     /// The first `n` by ordinal.
     First(u64),
     /// The n-th, 2n-th, …
@@ -132,5 +136,36 @@ pub enum Sli {
         exclude_status: Box<[StatusPattern]>,
         abandoned_after: Duration,
     },
-    Latency { threshold: Duration, of: Population, clock: Clock },
+    Latency {
+        threshold: Duration,
+        of: Population,
+        clock: Clock,
+    },
+}
+
+impl Plan {
+    /// Where a request goes that no route matches and that came in by the shared port: the first
+    /// service without a port of its own, else the first.
+    pub fn default_service(&self) -> ServiceId {
+        let shared = self.services.iter().position(|service| service.listen.is_none());
+        shared.unwrap_or(0) as ServiceId
+    }
+}
+
+impl Safety {
+    /// The address lies in a network that must never be faulted.
+    pub fn is_never(&self, address: std::net::IpAddr) -> bool {
+        use std::net::IpAddr;
+        self.never_networks.iter().any(|(network, bits)| match (network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from((*bits).min(32));
+                u64::from(network.to_bits()) >> shift == u64::from(address.to_bits()) >> shift
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from((*bits).min(128));
+                network.to_bits().checked_shr(shift) == address.to_bits().checked_shr(shift)
+            }
+            _ => false,
+        })
+    }
 }

@@ -1,0 +1,90 @@
+//! The guard of one request: whatever happens, exactly one [`Outcome`] is recorded.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+
+use super::worker::Worker;
+use crate::drill::Stage;
+use crate::plan::RouteId;
+use crate::sli::{End, Hit, Origin, Outcome};
+
+/// One request from its head to its end. Dropped without [`Exchange::finish`], it counts as
+/// abandoned by the caller: hyper drops the request when the connection dies.
+#[derive(Debug)]
+pub struct Exchange {
+    worker: Rc<Worker>,
+    pub stage: Arc<Stage>,
+    pub arrived: Instant,
+    pub outcome: Outcome,
+    /// Since when a fault has held it; set only while it does.
+    held_since: Option<Instant>,
+    recorded: bool,
+}
+
+impl Exchange {
+    pub fn begin(
+        worker: Rc<Worker>,
+        stage: Arc<Stage>,
+        arrived: Instant,
+        method: Method,
+        route: RouteId,
+    ) -> Self {
+        stage.books.active(worker.id, 1);
+        let outcome = Outcome {
+            route,
+            method,
+            status: 0,
+            origin: Origin::Service,
+            end: End::Complete,
+            hit: Hit::No,
+            total: Duration::ZERO,
+            first_byte: None,
+            added: Duration::ZERO,
+        };
+        Self { worker, stage, arrived, outcome, held_since: None, recorded: false }
+    }
+
+    pub fn hold(&mut self, since: Instant) {
+        self.held_since = Some(since);
+    }
+
+    /// The hold is over; returns how long it was.
+    pub fn let_go(&mut self, now: Instant) -> Duration {
+        let held = self
+            .held_since
+            .take()
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.outcome.added += held;
+        held
+    }
+
+    /// The head is on its way to the caller.
+    pub fn answered(&mut self, status: u16, origin: Origin, now: Instant) {
+        self.outcome.status = status;
+        self.outcome.origin = origin;
+        self.outcome.first_byte = Some(now.saturating_duration_since(self.arrived));
+    }
+
+    /// Records the outcome; only the first call counts.
+    pub fn finish(&mut self, end: End) {
+        if self.recorded {
+            return;
+        }
+        self.recorded = true;
+        let now = crate::clock::now();
+        self.let_go(now);
+        self.outcome.end = end;
+        self.outcome.total = now.saturating_duration_since(self.arrived);
+        self.stage.books.record(self.worker.id, &self.outcome, self.worker.second(now));
+        self.stage.books.active(self.worker.id, -1);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.finish(End::Abandoned { while_held: self.held_since.is_some() });
+    }
+}

@@ -1,0 +1,135 @@
+//! A worker: one thread, one runtime, its own timer, upstream pool and cells.
+
+use std::net::TcpStream as StdTcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::LocalSet;
+
+use super::Shared;
+use super::conn::Conn;
+use super::request;
+use super::timer::Timer;
+use super::upstream::Pool;
+use crate::plan::ServiceId;
+
+/// A socket on its way from the acceptor to its worker.
+#[derive(Debug)]
+pub struct Accepted {
+    pub stream: StdTcpStream,
+    /// The service whose own port it came in by.
+    pub only: Option<ServiceId>,
+    /// Its place under the limit on connections.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// What the requests of one worker share.
+#[derive(Debug)]
+pub struct Worker {
+    pub id: usize,
+    pub shared: Arc<Shared>,
+    pub timer: Rc<Timer>,
+    pub pool: Rc<Pool>,
+}
+
+impl Worker {
+    /// The one-second cell an instant belongs to.
+    pub fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.shared.epoch).as_secs()
+    }
+}
+
+/// Runs a worker on the calling thread until `sockets` is closed and every connection is done, or
+/// `drain` has passed since draining began.
+pub fn run(
+    id: usize,
+    shared: Arc<Shared>,
+    sockets: mpsc::Receiver<Accepted>,
+    drain: Duration,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(id, shared, sockets, drain))
+}
+
+async fn serve(
+    id: usize,
+    shared: Arc<Shared>,
+    mut sockets: mpsc::Receiver<Accepted>,
+    drain: Duration,
+) -> std::io::Result<()> {
+    let timer = Rc::new(Timer::new()?);
+    tokio::task::spawn_local(Rc::clone(&timer).drive());
+    let pool = Rc::new(Pool::default());
+    let worker = Rc::new(Worker { id, shared: Arc::clone(&shared), timer, pool });
+    tokio::task::spawn_local(release(Rc::clone(&worker)));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = sockets.recv() => match accepted {
+                Some(accepted) => {
+                    connections.spawn_local(connection(Rc::clone(&worker), accepted));
+                }
+                None => break,
+            },
+            // Takes the results of finished connections away.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    let all_done = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(drain, all_done).await;
+    Ok(())
+}
+
+/// Carries out orders to let held requests go: this worker's share of the pace.
+async fn release(worker: Rc<Worker>) {
+    let mut orders = worker.shared.release.clone();
+    while orders.changed().await.is_ok() {
+        let order = *orders.borrow_and_update();
+        let here = worker.timer.waiting();
+        let everywhere = worker.shared.held.load(Ordering::Relaxed).max(here).max(1);
+        let pace = order.per_second * here as f64 / everywhere as f64;
+        let gap = Duration::try_from_secs_f64(1.0 / pace).unwrap_or(Duration::ZERO);
+        worker.timer.release(crate::clock::now(), gap);
+    }
+}
+
+async fn connection(worker: Rc<Worker>, accepted: Accepted) {
+    let Accepted { stream, only, permit: _permit } = accepted;
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let load = &worker.shared.load[worker.id];
+    load.fetch_add(1, Ordering::Relaxed);
+    let _ = stream.set_nodelay(true);
+    let (conn, socket) = Conn::open(stream);
+    let service =
+        service_fn(|request| request::handle(Rc::clone(&worker), Rc::clone(&conn), only, request));
+    let mut serving = std::pin::pin!(
+        http1::Builder::new()
+            // A client that closes its side is gone; see `Conn::client_gone`.
+            .half_close(false)
+            .header_read_timeout(None)
+            .max_buf_size(64 * 1024)
+            .max_header_size(32 * 1024)
+            .serve_connection(TokioIo::new(socket), service)
+    );
+    let mut draining = worker.shared.draining.clone();
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        _ = draining.wait_for(|draining| *draining) => {
+            serving.as_mut().graceful_shutdown();
+            serving.as_mut().await
+        }
+    };
+    if let Err(error) = ended
+        && error.is_parse()
+    {
+        worker.shared.stage.load().books.refused(worker.id, "malformed");
+    }
+    load.fetch_sub(1, Ordering::Relaxed);
+}
