@@ -175,7 +175,7 @@ fn decide(
     }
     if worker.shared.never[usize::from(service)].load(Ordering::Relaxed) {
         for fault in &stage.plan.routes[route as usize].faults {
-            stage.books.skipped(worker.id, *fault, Skip::Protected);
+            stage.books.skipped(worker.id, *fault, Skip::Never);
         }
         return None;
     }

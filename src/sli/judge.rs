@@ -1,7 +1,10 @@
 //! One outcome, one SLO → good, bad by cause, or excluded by reason.
 
-use super::Outcome;
-use crate::plan::Slo;
+use std::time::Duration;
+
+use super::{End, Hit, Origin, Outcome};
+use crate::plan::{Sli, Slo};
+use crate::scenario::{Clock, Population, StatusPattern};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -10,23 +13,239 @@ pub enum Event {
     Excluded(Excluded),
 }
 
+/// Whose fault a bad event is. The three sum exactly to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
+    /// backburn made the bad answer, destroyed a good one, or its wait alone was too long.
     Injected,
+    /// A fault hit it, and the service's own answer or time was bad as well.
     Masked,
+    /// Bad, and no fault hit it.
     Organic,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Excluded {
+    /// The caller left early, and no fault had held it.
     ClientGone,
+    /// The caller's own body was broken.
     BadRequest,
+    /// backburn refused it.
     Refused,
+    /// Its status is one the SLO leaves out.
     Status,
     /// A latency SLI of good answers only: this one was not good.
     NotGood,
 }
 
-pub fn judge(_slo: &Slo, _outcome: &Outcome) -> Event {
-    Event::Good
+impl Cause {
+    pub const ALL: [Self; 3] = [Self::Injected, Self::Masked, Self::Organic];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Masked => "masked",
+            Self::Organic => "organic",
+        }
+    }
+}
+
+impl Excluded {
+    pub const ALL: [Self; 5] =
+        [Self::ClientGone, Self::BadRequest, Self::Refused, Self::Status, Self::NotGood];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::BadRequest => "bad_request",
+            Self::Refused => "refused",
+            Self::Status => "status",
+            Self::NotGood => "not_good",
+        }
+    }
+}
+
+/// What statuses are bad where an SLO does not say: 5xx, 408 and 429.
+pub const BAD_STATUS: [StatusPattern; 3] = [
+    StatusPattern { low: 500, high: 599 },
+    StatusPattern { low: 408, high: 408 },
+    StatusPattern { low: 429, high: 429 },
+];
+
+fn is_in(status: u16, patterns: &[StatusPattern]) -> bool {
+    patterns.iter().any(|pattern| (pattern.low..=pattern.high).contains(&status))
+}
+
+/// Judges one finished request for one SLO. The order is: what is no event at all, then callers
+/// that left, then the answer.
+pub fn judge(slo: &Slo, outcome: &Outcome) -> Event {
+    if matches!(outcome.origin, Origin::Refused(_)) && outcome.end != End::BadRequestBody {
+        return Event::Excluded(Excluded::Refused);
+    }
+    if outcome.end == End::BadRequestBody {
+        return Event::Excluded(Excluded::BadRequest);
+    }
+    match &slo.sli {
+        Sli::Availability { bad_status, exclude_status, abandoned_after } => {
+            availability(bad_status, exclude_status, *abandoned_after, outcome)
+        }
+        Sli::Latency { threshold, of, clock } => latency(*threshold, *of, *clock, outcome),
+    }
+}
+
+fn availability(
+    bad_status: &[StatusPattern],
+    exclude_status: &[StatusPattern],
+    abandoned_after: Duration,
+    outcome: &Outcome,
+) -> Event {
+    if matches!(outcome.end, End::Abandoned { .. }) {
+        return abandoned(outcome, abandoned_after);
+    }
+    if is_in(outcome.status, exclude_status) {
+        return Event::Excluded(Excluded::Status);
+    }
+    if is_good(bad_status, outcome) { Event::Good } else { Event::Bad(blame(outcome)) }
+}
+
+/// A whole answer with a status that is not bad.
+fn is_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
+    outcome.end == End::Complete && outcome.status != 0 && !is_in(outcome.status, bad_status)
+}
+
+/// Whose fault a bad answer is.
+fn blame(outcome: &Outcome) -> Cause {
+    match (outcome.origin, outcome.hit) {
+        (Origin::Fault(_), _) => Cause::Injected,
+        (_, Hit::Yes) => Cause::Masked,
+        (_, Hit::No) => Cause::Organic,
+    }
+}
+
+/// The caller left: a fault's doing when one held or delayed it, else the service's when it had
+/// kept the caller waiting for long.
+fn abandoned(outcome: &Outcome, patience: Duration) -> Event {
+    let held = matches!(outcome.end, End::Abandoned { while_held: true });
+    if held || outcome.added > Duration::ZERO {
+        Event::Bad(Cause::Injected)
+    } else if outcome.total >= patience {
+        Event::Bad(blame(outcome))
+    } else {
+        Event::Excluded(Excluded::ClientGone)
+    }
+}
+
+fn latency(threshold: Duration, of: Population, clock: Clock, outcome: &Outcome) -> Event {
+    if matches!(outcome.end, End::Abandoned { .. }) {
+        return match abandoned(outcome, threshold) {
+            // Exactly the threshold is within it.
+            Event::Bad(Cause::Organic | Cause::Masked) if outcome.total <= threshold => {
+                Event::Excluded(Excluded::ClientGone)
+            }
+            event => event,
+        };
+    }
+    if of == Population::Good && !is_good(&BAD_STATUS, outcome) {
+        return Event::Excluded(Excluded::NotGood);
+    }
+    let took = match clock {
+        Clock::LastByte => outcome.total,
+        Clock::FirstByte => outcome.first_byte.unwrap_or(outcome.total),
+    };
+    if took <= threshold {
+        Event::Good
+    } else if outcome.hit == Hit::No {
+        Event::Bad(Cause::Organic)
+    } else if took.saturating_sub(outcome.added) <= threshold {
+        Event::Bad(Cause::Injected)
+    } else {
+        Event::Bad(Cause::Masked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Share;
+    use http::Method;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn outcome(status: u16, origin: Origin, end: End, hit: bool, total: u64, added: u64) -> Outcome {
+        Outcome {
+            route: 0,
+            method: Method::GET,
+            status,
+            origin,
+            end,
+            hit: if hit { Hit::Yes } else { Hit::No },
+            total: ms(total),
+            first_byte: (status != 0).then(|| ms(total / 2)),
+            added: ms(added),
+        }
+    }
+
+    fn slo(sli: Sli) -> Slo {
+        Slo {
+            name: "s".into(),
+            objective: Share::from_billionths(999_000_000).unwrap(),
+            window: Duration::from_secs(28 * 86400),
+            sli,
+        }
+    }
+
+    #[test]
+    fn every_row() {
+        use Cause::{Injected, Masked, Organic};
+        use End::{Abandoned, BadRequestBody, Complete, Cut};
+        use Event::{Bad, Excluded as Out, Good};
+        let up = slo(Sli::Availability {
+            bad_status: BAD_STATUS.into(),
+            exclude_status: [StatusPattern { low: 404, high: 404 }].into(),
+            abandoned_after: ms(1000),
+        });
+        let fast = slo(Sli::Latency { threshold: ms(800), of: Population::Good, clock: Clock::LastByte });
+        let down = Origin::Unreachable("connection_refused");
+        let gone = Abandoned { while_held: false };
+        let held = Abandoned { while_held: true };
+        let not_good = Out(Excluded::NotGood);
+        let left = Out(Excluded::ClientGone);
+        let (service, fault) = (Origin::Service, Origin::Fault(0));
+        // status, origin, end, hit, total, added → availability, latency
+        let rows = [
+            (200, service, Complete, false, 10, 0, Good, Good),
+            (200, service, Complete, false, 800, 0, Good, Good),
+            (200, service, Complete, false, 801, 0, Good, Bad(Organic)),
+            (200, service, Complete, true, 2010, 2000, Good, Bad(Injected)),
+            (200, service, Complete, true, 3000, 2000, Good, Bad(Masked)),
+            (200, service, Complete, true, 500, 400, Good, Good),
+            (404, service, Complete, false, 10, 0, Out(Excluded::Status), Good),
+            (429, service, Complete, false, 10, 0, Bad(Organic), not_good),
+            (408, service, Complete, false, 10, 0, Bad(Organic), not_good),
+            (500, service, Complete, false, 10, 0, Bad(Organic), not_good),
+            (500, service, Complete, true, 2010, 2000, Bad(Masked), not_good),
+            (500, fault, Complete, true, 1, 0, Bad(Injected), not_good),
+            (200, fault, Complete, true, 1, 0, Good, Good),
+            (0, fault, Complete, true, 1, 0, Bad(Injected), not_good),
+            (502, down, Complete, false, 1, 0, Bad(Organic), not_good),
+            (502, down, Complete, true, 2001, 2000, Bad(Masked), not_good),
+            (200, service, Cut, false, 10, 0, Bad(Organic), not_good),
+            (200, service, Cut, true, 2010, 2000, Bad(Masked), not_good),
+            (0, service, held, true, 500, 500, Bad(Injected), Bad(Injected)),
+            (0, service, gone, true, 510, 500, Bad(Injected), Bad(Injected)),
+            (0, service, gone, false, 100, 0, left, left),
+            (0, service, gone, false, 900, 0, left, Bad(Organic)),
+            (0, service, gone, false, 1000, 0, Bad(Organic), Bad(Organic)),
+            (0, service, gone, false, 800, 0, left, left),
+            (400, Origin::Refused("x"), BadRequestBody, false, 1, 0, Out(Excluded::BadRequest), Out(Excluded::BadRequest)),
+            (503, Origin::Refused("x"), Complete, false, 1, 0, Out(Excluded::Refused), Out(Excluded::Refused)),
+        ];
+        for (status, origin, end, hit, total, added, available, quick) in rows {
+            let outcome = outcome(status, origin, end, hit, total, added);
+            assert_eq!(judge(&up, &outcome), available, "availability of {outcome:?}");
+            assert_eq!(judge(&fast, &outcome), quick, "latency of {outcome:?}");
+        }
+    }
 }

@@ -9,9 +9,13 @@ use crate::plan::{FaultId, RouteId};
 
 pub mod judge;
 pub mod ledger;
+pub mod ring;
+pub mod series;
+pub mod snapshot;
 
 pub use judge::{Cause, Event, Excluded, judge};
 pub use ledger::{Books, Ledger};
+pub use snapshot::{SloCounts, Snapshot};
 
 /// How one request ended.
 #[derive(Debug, Clone, PartialEq)]

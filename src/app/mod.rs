@@ -1,0 +1,11 @@
+//! The composition root: plan → bind → serve → drain. The only file that names every room.
+
+mod files;
+mod running;
+mod start;
+mod summary;
+
+pub use files::Instance;
+pub use running::Running;
+pub use start::{Options, StartError, start};
+pub use summary::summary;

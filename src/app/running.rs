@@ -1,0 +1,96 @@
+//! A running instance: what keeps it going, and its orderly end.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::files::{Instance, RunFiles};
+use crate::drill::Control;
+use crate::proxy::Shared;
+use crate::sli::{Ledger, Snapshot};
+
+/// How often the drill clock and the HALT file are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub struct Running {
+    pub control: Arc<Control>,
+    pub ledger: Arc<Ledger>,
+    pub instance: Instance,
+    pub halt_file: Option<PathBuf>,
+    /// Rung by `POST drill/finish`.
+    pub finish: Arc<Notify>,
+    pub(super) ready: Arc<AtomicBool>,
+    pub(super) draining: watch::Sender<bool>,
+    pub(super) acceptors: JoinSet<()>,
+    pub(super) threads: Vec<JoinHandle<io::Result<()>>>,
+    pub(super) admin: tokio::task::JoinHandle<io::Result<()>>,
+    pub(super) close_admin: watch::Sender<bool>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) _run_files: Option<RunFiles>,
+    pub started: Instant,
+    /// Client connections there is room for.
+    pub connections: usize,
+}
+
+impl Running {
+    /// Keeps the drill clock going and watches for the HALT file; never returns, unless a worker
+    /// has died, with what it died of.
+    pub async fn tend(&self) -> String {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let now = crate::clock::now();
+            self.control.tick(now);
+            if let Some(path) = &self.halt_file
+                && !self.control.is_halted()
+                && path.exists()
+            {
+                self.control.halt(now, "HALT file", &format!("{} appeared", path.display()));
+            }
+            if let Some(dead) = self.threads.iter().find(|thread| thread.is_finished()) {
+                return format!("{} has died", dead.thread().name().unwrap_or("a worker"));
+            }
+        }
+    }
+
+    /// Everything counted so far.
+    pub fn snapshot(&self) -> Snapshot {
+        self.control.snapshot()
+    }
+
+    /// Requests that faults hold now.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// The orderly end: stop injecting, say "not ready", serve all that was accepted, stop.
+    pub async fn stop(mut self) -> Snapshot {
+        self.control.finish(crate::clock::now());
+        self.ready.store(false, Ordering::Relaxed);
+        // Receivers live in `shared`, which this very struct holds.
+        let _ = self.draining.send(true);
+        while self.acceptors.join_next().await.is_some() {}
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if let Ok(Err(error)) = thread.join() {
+                    tracing::error!(%error, "worker");
+                }
+            }
+        });
+        let _ = joined.await;
+        let snapshot = self.control.snapshot();
+        let _ = self.close_admin.send(true);
+        // A client that keeps an admin connection open does not keep the process alive.
+        let _ = tokio::time::timeout(Duration::from_millis(500), &mut self.admin).await;
+        snapshot
+    }
+}

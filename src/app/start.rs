@@ -1,0 +1,306 @@
+//! Starting: everything is bound and checked before anything is called ready.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::files::{self, Instance, RunFiles};
+use super::running::Running;
+use crate::admin::{self, AdminState};
+use crate::drill::Control;
+use crate::plan::{Plan, ServiceId};
+use crate::proxy::{Shared, listen, worker};
+use crate::sli::Ledger;
+
+/// Descriptors kept back for listeners, admin, files and the runtime's own.
+const RESERVE: u64 = 64;
+/// How long an orderly end waits for requests in flight.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub struct Options {
+    pub plan: Plan,
+    /// Overrides the scenario's.
+    pub seed: Option<u64>,
+    /// Overrides `[proxy] listen`.
+    pub listen: Option<SocketAddr>,
+    pub admin_listen: Option<SocketAddr>,
+    /// `None`: nothing is written.
+    pub data: Option<PathBuf>,
+    /// `--env`.
+    pub environment: Option<String>,
+    /// Overrides `[proxy] workers`.
+    pub workers: Option<u16>,
+    /// Wait for `start`.
+    pub hold: bool,
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Why it could not start; exit code 5.
+#[derive(Debug)]
+pub enum StartError {
+    Bind { what: String, address: SocketAddr, source: io::Error },
+    Data { path: PathBuf, source: io::Error },
+    ReadyFile { path: PathBuf, source: io::Error },
+    Admin(SocketAddr),
+    /// A service's address is one this very process listens on.
+    OwnAddress { service: String, address: SocketAddr },
+    Os(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { what, address, source } => {
+                write!(f, "cannot listen on {address} ({what}): {source}")?;
+                if source.kind() == io::ErrorKind::AddrInUse {
+                    write!(f, "\nhint: another process, perhaps another backburn, has it; port 0 takes a free one")?;
+                }
+                Ok(())
+            }
+            Self::Data { path, source } => write!(
+                f,
+                "cannot write to the data directory {}: {source}\nhint: --data DIR names another, --data none keeps nothing",
+                path.display()
+            ),
+            Self::ReadyFile { path, source } => {
+                write!(f, "cannot write the ready file {}: {source}", path.display())
+            }
+            Self::Admin(address) => write!(
+                f,
+                "the admin listener stays on loopback: {address} would let anyone who reaches it steer the drill"
+            ),
+            Self::OwnAddress { service, address } => write!(
+                f,
+                "service `{service}` is at {address}, which is this backburn itself: requests would go in circles"
+            ),
+            Self::Os(source) => write!(f, "cannot start: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Binds everything, starts the workers, the acceptors and the admin listener. When it returns,
+/// traffic is accepted. Must run inside a multi-thread runtime, which carries the control plane
+/// and the acceptors; the workers have threads of their own.
+pub async fn start(options: Options) -> Result<Running, StartError> {
+    let plan = Arc::new(options.plan);
+    let admin_address = options
+        .admin_listen
+        .unwrap_or_else(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8901));
+    if !admin_address.ip().is_loopback() {
+        return Err(StartError::Admin(admin_address));
+    }
+    let files = crate::os::raise_file_limit();
+
+    let mut listeners = Vec::new();
+    bind(&mut listeners, "proxy", options.listen.unwrap_or(plan.proxy.listen), None)?;
+    for (id, service) in plan.services.iter().enumerate() {
+        if let Some(address) = service.listen {
+            bind(&mut listeners, &service.name, address, Some(id as ServiceId))?;
+        }
+    }
+    let admin_listener = listen::bind(admin_address)
+        .map_err(|source| StartError::Bind { what: "admin".into(), address: admin_address, source })?;
+    let admin_bound = admin_listener.local_addr().map_err(StartError::Os)?;
+    refuse_own_addresses(&plan, &listeners, admin_bound).await?;
+
+    let data = match &options.data {
+        Some(path) => {
+            Some(files::open_data(path).map_err(|source| StartError::Data { path: path.clone(), source })?)
+        }
+        None => None,
+    };
+    let halt_file = data.as_ref().map(|data| data.join("HALT"));
+
+    let workers = usize::from(options.workers.or(plan.proxy.workers).unwrap_or_else(|| {
+        thread::available_parallelism().map_or(1, |cores| cores.get().min(usize::from(u16::MAX)) as u16)
+    }))
+    .max(1);
+    let ledger = Arc::new(Ledger::new(workers));
+    let now = crate::clock::now();
+    let control = Arc::new(Control::new(
+        Arc::clone(&ledger),
+        Arc::clone(&plan),
+        crate::drill::control::Settings {
+            seed: options.seed.or(plan.seed).unwrap_or_else(crate::dice::random_seed),
+            environment: options.environment,
+            hold: options.hold,
+            halt_file: halt_file.clone(),
+        },
+        now,
+    ));
+    if let Some(path) = halt_file.as_ref().filter(|path| path.exists()) {
+        control.halt(now, "HALT file", &format!("{} was there at the start", path.display()));
+    }
+
+    let (draining, drained) = watch::channel(false);
+    let held = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::new(Shared {
+        stage: Arc::clone(&control.stage),
+        release: control.release.subscribe(),
+        draining: drained,
+        held: Arc::clone(&held),
+        load: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+        never: plan.services.iter().map(|service| AtomicBool::new(service.never)).collect(),
+        epoch: now,
+    });
+    mark_never(&plan, &shared).await;
+
+    let mut senders = Vec::new();
+    let mut threads = Vec::new();
+    for id in 0..workers {
+        let (sender, sockets) = mpsc::channel(256);
+        let shared = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name(format!("worker-{id}"))
+            .spawn(move || worker::run(id, shared, sockets, DRAIN))
+            .map_err(StartError::Os)?;
+        senders.push(sender);
+        threads.push(thread);
+    }
+
+    // Half of the descriptors for clients, half for upstreams.
+    let room = files.map_or(500_000, |files| (files.saturating_sub(RESERVE) / 2).max(16));
+    let room = Arc::new(Semaphore::new(usize::try_from(room).unwrap_or(500_000).min(Semaphore::MAX_PERMITS)));
+    let mut services: Vec<(String, String)> = Vec::new();
+    let mut proxy = String::new();
+    let mut acceptors = tokio::task::JoinSet::new();
+    for (listener, only) in listeners {
+        let address = listener.local_addr().map_err(StartError::Os)?;
+        match only {
+            None => proxy = format!("http://{address}"),
+            Some(id) => services
+                .push((plan.services[usize::from(id)].name.to_string(), format!("http://{address}"))),
+        }
+        acceptors.spawn(listen::accept(
+            listener,
+            only,
+            Arc::clone(&shared),
+            senders.clone(),
+            Arc::clone(&room),
+        ));
+    }
+    drop(senders);
+
+    let instance = Instance {
+        proxy,
+        services,
+        admin: format!("http://{admin_bound}"),
+        drill: control.drill_id().to_owned(),
+        seed: control.seed(),
+        data,
+    };
+    let finish = Arc::new(tokio::sync::Notify::new());
+    let ready = Arc::new(AtomicBool::new(false));
+    let state = Arc::new(AdminState {
+        control: Arc::clone(&control),
+        held,
+        ready: Arc::clone(&ready),
+        finish: Arc::clone(&finish),
+        instance: instance.to_json(),
+        bound: admin_bound,
+    });
+    let (close_admin, mut admin_closed) = watch::channel(false);
+    let admin = tokio::spawn(admin::serve(admin_listener, state, async move {
+        // Also when the sender is gone.
+        let _ = admin_closed.wait_for(|closed| *closed).await;
+    }));
+
+    let run_files = match &instance.data {
+        Some(path) => Some(
+            RunFiles::write(&instance)
+                .map_err(|source| StartError::Data { path: path.clone(), source })?,
+        ),
+        None => None,
+    };
+    ready.store(true, Ordering::Relaxed);
+    if let Some(path) = &options.ready_file {
+        let text = format!("{:#}\n", instance.to_json());
+        files::write_by_rename(path, text.as_bytes())
+            .map_err(|source| StartError::ReadyFile { path: path.clone(), source })?;
+    }
+    Ok(Running {
+        control,
+        ledger,
+        instance,
+        halt_file,
+        finish,
+        ready,
+        draining,
+        acceptors,
+        threads,
+        admin,
+        close_admin,
+        shared,
+        _run_files: run_files,
+        started: now,
+        connections: room.available_permits(),
+    })
+}
+
+fn bind(
+    listeners: &mut Vec<(TcpListener, Option<ServiceId>)>,
+    what: &str,
+    address: SocketAddr,
+    only: Option<ServiceId>,
+) -> Result<(), StartError> {
+    let listener = listen::bind(address)
+        .map_err(|source| StartError::Bind { what: what.to_owned(), address, source })?;
+    listeners.push((listener, only));
+    Ok(())
+}
+
+/// Where a service's host points now; empty when it cannot be told yet.
+async fn resolve(service: &crate::plan::Service) -> Vec<SocketAddr> {
+    tokio::net::lookup_host((service.host.as_str(), service.port))
+        .await
+        .map(Iterator::collect)
+        .unwrap_or_default()
+}
+
+/// A service that is this process itself would loop for ever.
+async fn refuse_own_addresses(
+    plan: &Plan,
+    listeners: &[(TcpListener, Option<ServiceId>)],
+    admin: SocketAddr,
+) -> Result<(), StartError> {
+    let mut own = vec![admin];
+    own.extend(listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()));
+    for service in &plan.services {
+        for address in resolve(service).await {
+            let is_own = own.iter().any(|bound| {
+                bound.port() == address.port()
+                    && (bound.ip() == address.ip()
+                        || address.ip().is_unspecified()
+                        || (bound.ip().is_unspecified() && address.ip().is_loopback()))
+            });
+            if is_own {
+                return Err(StartError::OwnAddress { service: service.name.to_string(), address });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Services whose address lies in a `never` network are marked before the first request.
+async fn mark_never(plan: &Plan, shared: &Shared) {
+    for (service, never) in plan.services.iter().zip(&shared.never) {
+        if plan.safety.never_networks.is_empty() || never.load(Ordering::Relaxed) {
+            continue;
+        }
+        if resolve(service).await.iter().any(|address| plan.safety.is_never(address.ip())) {
+            tracing::warn!(service = %service.name, "lies in `[safety] never`: it is not faulted");
+            never.store(true, Ordering::Relaxed);
+        }
+    }
+}

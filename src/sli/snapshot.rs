@@ -1,0 +1,78 @@
+//! Plain data out: what was counted, as the control plane and reports see it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::units::Share;
+
+/// Everything counted so far, by the names of the plan in force.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Requests that ended, with or without a route.
+    pub requests: u64,
+    /// Requests under way.
+    pub active: i64,
+    pub slos: Vec<SloCounts>,
+    pub faults: Vec<FaultCounts>,
+    /// Refused by backburn before routing, by reason.
+    pub refused: Vec<(&'static str, u64)>,
+    pub durations: Vec<Series>,
+    /// Delays asked for and carried out.
+    pub asked: Buckets,
+    pub actual: Buckets,
+}
+
+/// One SLO's events. `total = good + injected + masked + organic`, by construction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SloCounts {
+    pub name: Arc<str>,
+    pub objective: Share,
+    pub window: Duration,
+    pub good: u64,
+    pub injected: u64,
+    pub masked: u64,
+    pub organic: u64,
+    pub excluded: Vec<(&'static str, u64)>,
+}
+
+impl SloCounts {
+    pub fn bad(&self) -> u64 {
+        self.injected + self.masked + self.organic
+    }
+    pub fn total(&self) -> u64 {
+        self.good + self.bad()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultCounts {
+    pub name: Arc<str>,
+    /// The share asked for, where the fault has one.
+    pub asked: Option<Share>,
+    /// The verb a person would use: `5%`, `first 3`, `every 10`, `all`.
+    pub who: String,
+    pub eligible: u64,
+    /// Requests it took effect on.
+    pub hit: u64,
+    pub skipped: Vec<(&'static str, u64)>,
+    /// (route, eligible, injected by kind).
+    pub routes: Vec<(Arc<str>, u64, Vec<(&'static str, u64)>)>,
+}
+
+/// A duration histogram of one (route, method, status, error type).
+#[derive(Debug, Clone)]
+pub struct Series {
+    pub route: Arc<str>,
+    pub method: &'static str,
+    /// 0: no head was sent.
+    pub status: u16,
+    pub error_type: &'static str,
+    pub buckets: Buckets,
+}
+
+/// Counts per bucket of [`super::series::EDGES`] and one above, not cumulative.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Buckets {
+    pub counts: Vec<u64>,
+    pub sum: Duration,
+}
