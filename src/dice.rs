@@ -50,7 +50,13 @@ impl Stream {
 /// A seed nobody chose.
 pub fn random_seed() -> u64 {
     // Below 2^53, so that every reader of JSON keeps it exact, and short enough to retype.
-    u64::from(rand::random::<u32>())
+    use rand::TryRng;
+    let mut bytes = [0; 4];
+    // Without the system's randomness any number will do: it is printed, not secret.
+    match rand::rngs::SysRng.try_fill_bytes(&mut bytes) {
+        Ok(()) => u64::from(u32::from_le_bytes(bytes)),
+        Err(_) => u64::from(std::process::id()),
+    }
 }
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -91,7 +97,10 @@ mod tests {
             let hit = (0..u64::from(n)).filter(|n| stream.hit(*n) < below).count() as f64;
             let expected = f64::from(n) * share;
             let sigma = (expected * (1.0 - share)).sqrt();
-            assert!((hit - expected).abs() < 4.0 * sigma, "{share}: {hit}, want {expected} ± {sigma}");
+            assert!(
+                (hit - expected).abs() < 4.0 * sigma,
+                "{share}: {hit}, want {expected} ± {sigma}"
+            );
         }
     }
 

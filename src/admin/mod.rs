@@ -1,1 +1,72 @@
-//! (being written)
+//! The control plane: health, metrics and the API, on a listener of its own that the traffic
+//! ports never reach.
+
+mod api;
+mod guard;
+mod metrics;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::drill::Control;
+
+/// What the handlers work on.
+#[derive(Debug)]
+pub struct AdminState {
+    pub control: Arc<Control>,
+    /// Requests that faults hold now.
+    pub held: Arc<AtomicUsize>,
+    /// Traffic is accepted, and no end has begun.
+    pub ready: Arc<AtomicBool>,
+    /// Rung by `POST drill/finish`.
+    pub finish: Arc<Notify>,
+    /// The ready file's content.
+    pub instance: serde_json::Value,
+    pub bound: SocketAddr,
+}
+
+/// Every path there is.
+pub fn router(state: Arc<AdminState>) -> Router {
+    let drill = Router::new()
+        .route("/halt", post(api::halt))
+        .route("/rearm", post(api::rearm))
+        .route("/pause", post(api::pause))
+        .route("/resume", post(api::resume))
+        .route("/start", post(api::start))
+        .route("/finish", post(api::finish));
+    let v1 = Router::new()
+        .route("/status", get(api::status))
+        .route("/slos", get(api::slos))
+        .route("/faults", get(api::faults))
+        .route("/routes", get(api::routes))
+        .nest("/drill", drill);
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/metrics", get(metrics::metrics))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&state), guard::guard))
+        // One word each, whoever asks.
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(api::readyz))
+        .fallback(api::not_found)
+        .method_not_allowed_fallback(api::not_allowed)
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .with_state(state)
+}
+
+/// Serves until `shutdown` is done.
+pub async fn serve(
+    listener: TcpListener,
+    state: Arc<AdminState>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown).await
+}

@@ -8,4 +8,4 @@ mod summary;
 pub use files::Instance;
 pub use running::Running;
 pub use start::{Options, StartError, start};
-pub use summary::summary;
+pub use summary::{progress, summary};

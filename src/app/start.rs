@@ -47,12 +47,25 @@ pub struct Options {
 /// Why it could not start; exit code 5.
 #[derive(Debug)]
 pub enum StartError {
-    Bind { what: String, address: SocketAddr, source: io::Error },
-    Data { path: PathBuf, source: io::Error },
-    ReadyFile { path: PathBuf, source: io::Error },
+    Bind {
+        what: String,
+        address: SocketAddr,
+        source: io::Error,
+    },
+    Data {
+        path: PathBuf,
+        source: io::Error,
+    },
+    ReadyFile {
+        path: PathBuf,
+        source: io::Error,
+    },
     Admin(SocketAddr),
     /// A service's address is one this very process listens on.
-    OwnAddress { service: String, address: SocketAddr },
+    OwnAddress {
+        service: String,
+        address: SocketAddr,
+    },
     Os(io::Error),
 }
 
@@ -62,7 +75,10 @@ impl fmt::Display for StartError {
             Self::Bind { what, address, source } => {
                 write!(f, "cannot listen on {address} ({what}): {source}")?;
                 if source.kind() == io::ErrorKind::AddrInUse {
-                    write!(f, "\nhint: another process, perhaps another backburn, has it; port 0 takes a free one")?;
+                    write!(
+                        f,
+                        "\nhint: another process, perhaps another backburn, has it; port 0 takes a free one"
+                    )?;
                 }
                 Ok(())
             }
@@ -109,21 +125,26 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
             bind(&mut listeners, &service.name, address, Some(id as ServiceId))?;
         }
     }
-    let admin_listener = listen::bind(admin_address)
-        .map_err(|source| StartError::Bind { what: "admin".into(), address: admin_address, source })?;
+    let admin_listener = listen::bind(admin_address).map_err(|source| StartError::Bind {
+        what: "admin".into(),
+        address: admin_address,
+        source,
+    })?;
     let admin_bound = admin_listener.local_addr().map_err(StartError::Os)?;
     refuse_own_addresses(&plan, &listeners, admin_bound).await?;
 
     let data = match &options.data {
-        Some(path) => {
-            Some(files::open_data(path).map_err(|source| StartError::Data { path: path.clone(), source })?)
-        }
+        Some(path) => Some(
+            files::open_data(path)
+                .map_err(|source| StartError::Data { path: path.clone(), source })?,
+        ),
         None => None,
     };
     let halt_file = data.as_ref().map(|data| data.join("HALT"));
 
     let workers = usize::from(options.workers.or(plan.proxy.workers).unwrap_or_else(|| {
-        thread::available_parallelism().map_or(1, |cores| cores.get().min(usize::from(u16::MAX)) as u16)
+        thread::available_parallelism()
+            .map_or(1, |cores| cores.get().min(usize::from(u16::MAX)) as u16)
     }))
     .max(1);
     let ledger = Arc::new(Ledger::new(workers));
@@ -161,9 +182,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     for id in 0..workers {
         let (sender, sockets) = mpsc::channel(256);
         let shared = Arc::clone(&shared);
+        let durations = ledger.durations();
         let thread = thread::Builder::new()
             .name(format!("worker-{id}"))
-            .spawn(move || worker::run(id, shared, sockets, DRAIN))
+            .spawn(move || worker::run(id, shared, sockets, durations, DRAIN))
             .map_err(StartError::Os)?;
         senders.push(sender);
         threads.push(thread);
@@ -171,7 +193,9 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 
     // Half of the descriptors for clients, half for upstreams.
     let room = files.map_or(500_000, |files| (files.saturating_sub(RESERVE) / 2).max(16));
-    let room = Arc::new(Semaphore::new(usize::try_from(room).unwrap_or(500_000).min(Semaphore::MAX_PERMITS)));
+    let room = Arc::new(Semaphore::new(
+        usize::try_from(room).unwrap_or(500_000).min(Semaphore::MAX_PERMITS),
+    ));
     let mut services: Vec<(String, String)> = Vec::new();
     let mut proxy = String::new();
     let mut acceptors = tokio::task::JoinSet::new();
@@ -179,8 +203,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         let address = listener.local_addr().map_err(StartError::Os)?;
         match only {
             None => proxy = format!("http://{address}"),
-            Some(id) => services
-                .push((plan.services[usize::from(id)].name.to_string(), format!("http://{address}"))),
+            Some(id) => services.push((
+                plan.services[usize::from(id)].name.to_string(),
+                format!("http://{address}"),
+            )),
         }
         acceptors.spawn(listen::accept(
             listener,
@@ -254,8 +280,11 @@ fn bind(
     address: SocketAddr,
     only: Option<ServiceId>,
 ) -> Result<(), StartError> {
-    let listener = listen::bind(address)
-        .map_err(|source| StartError::Bind { what: what.to_owned(), address, source })?;
+    let listener = listen::bind(address).map_err(|source| StartError::Bind {
+        what: what.to_owned(),
+        address,
+        source,
+    })?;
     listeners.push((listener, only));
     Ok(())
 }

@@ -18,7 +18,13 @@ pub fn burn_rate(bad: u64, n: u64, objective: Share) -> Option<f64> {
 /// Share of the whole window's budget that a stretch of `elapsed` has spent, if the window's
 /// traffic is as this stretch's: `burn rate · elapsed / window` (basis `scaled`). 600 bad of 30,000
 /// in ten minutes at 99.9 % over 28 days is 0.496 %. May exceed 1; never clamped.
-pub fn consumed_scaled(bad: u64, n: u64, objective: Share, elapsed: Duration, window: Duration) -> Option<f64> {
+pub fn consumed_scaled(
+    bad: u64,
+    n: u64,
+    objective: Share,
+    elapsed: Duration,
+    window: Duration,
+) -> Option<f64> {
     if window.is_zero() {
         return None;
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::state::{Change, Drill, Halt, Refusal, State};
 use super::stage::Stage;
+use super::state::{Change, Drill, Halt, Refusal, State};
 use crate::plan::Plan;
 use crate::sli::{Ledger, Snapshot};
 
@@ -263,7 +263,10 @@ mod tests {
     #[test]
     fn ids_are_file_names() {
         let began = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_500_300);
-        assert_eq!(drill_id(began, "Checkout  brownout/../x!"), "20261124-0605-checkout-brownout-x");
+        assert_eq!(
+            drill_id(began, "Checkout  brownout/../x!"),
+            "20261124-0605-checkout-brownout-x"
+        );
         assert!(drill_id(began, "").ends_with("-drill"));
     }
 }

@@ -77,7 +77,9 @@ impl Stage {
                 kept.armed[at].clone()
             };
             let ordinal = ordinal
-                .or_else(|| before(&|other| other.stream == fault.stream).map(|armed| armed.ordinal))
+                .or_else(|| {
+                    before(&|other| other.stream == fault.stream).map(|armed| armed.ordinal)
+                })
                 .unwrap_or_default();
             let fired = before(&|other| other.name == fault.name)
                 .map(|armed| armed.fired)
@@ -95,7 +97,8 @@ impl Stage {
         let faults = &self.plan.routes[route as usize].faults;
         for (at, id) in faults.iter().enumerate() {
             let fault = &self.plan.faults[usize::from(*id)];
-            let Some(armed) = self.armed[usize::from(*id)].as_ref().filter(|_| fault.enabled) else {
+            let Some(armed) = self.armed[usize::from(*id)].as_ref().filter(|_| fault.enabled)
+            else {
                 continue;
             };
             let n = match fault.who {
@@ -103,7 +106,8 @@ impl Stage {
                 Who::Probability { share, .. } if share.billionths() == 0 => continue,
                 Who::Probability { .. } if fault.stream != fault.name => {
                     // A group draws once: its first member that is on decides the ordinal.
-                    let first = faults[..at].iter().find(|other| self.draws_with(**other, &fault.stream));
+                    let first =
+                        faults[..at].iter().find(|other| self.draws_with(**other, &fault.stream));
                     match first {
                         Some(_) => continue,
                         None => {
@@ -138,7 +142,13 @@ impl Stage {
     }
 
     /// One draw for all members: each owns a fixed slice of it, so at most one is hit.
-    fn decide_group(&self, worker: usize, route: RouteId, first: FaultId, struck: &mut Vec<Struck>) {
+    fn decide_group(
+        &self,
+        worker: usize,
+        route: RouteId,
+        first: FaultId,
+        struck: &mut Vec<Struck>,
+    ) {
         let Some(armed) = &self.armed[usize::from(first)] else { return };
         let stream = &self.plan.faults[usize::from(first)].stream;
         let n = armed.ordinal.take();

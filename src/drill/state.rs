@@ -149,7 +149,9 @@ impl Drill {
         match self.state {
             State::Paused => Ok(self.go(now, State::Running)),
             State::Running => Ok(Change::None),
-            State::Halted => Err(self.refuse("resume", "a halt is lifted by `rearm --reason TEXT` first")),
+            State::Halted => {
+                Err(self.refuse("resume", "a halt is lifted by `rearm --reason TEXT` first"))
+            }
             State::Waiting => Err(self.refuse("resume", "use `start`")),
             State::Finished => Err(self.refuse("resume", "begin a new one")),
         }

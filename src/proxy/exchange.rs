@@ -16,7 +16,7 @@ use crate::sli::{End, Hit, Origin, Outcome};
 #[derive(Debug)]
 pub struct Exchange {
     worker: Rc<Worker>,
-    pub stage: Arc<Stage>,
+    pub stage: Rc<Arc<Stage>>,
     pub arrived: Instant,
     pub outcome: Outcome,
     /// Since when a fault has held it; set only while it does.
@@ -27,7 +27,7 @@ pub struct Exchange {
 impl Exchange {
     pub fn begin(
         worker: Rc<Worker>,
-        stage: Arc<Stage>,
+        stage: Rc<Arc<Stage>>,
         arrived: Instant,
         method: Method,
         route: RouteId,
@@ -78,7 +78,9 @@ impl Exchange {
         self.let_go(now);
         self.outcome.end = end;
         self.outcome.total = now.saturating_duration_since(self.arrived);
-        self.stage.books.record(self.worker.id, &self.outcome, self.worker.second(now));
+        let second = self.worker.second(now);
+        let durations = &mut *self.worker.durations.borrow_mut();
+        self.stage.books.record(self.worker.id, durations, &self.outcome, second);
         self.stage.books.active(self.worker.id, -1);
     }
 }

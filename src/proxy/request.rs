@@ -2,7 +2,6 @@
 //! admit → route → decide → before the upstream → upstream → after its head → body and end.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
@@ -40,12 +39,13 @@ pub async fn handle(
 ) -> Result<Response<ResponseBody>, Severed> {
     let arrived = crate::clock::now();
     // One stage for the request's whole life: a reload or a halt swaps it for those that follow.
-    let stage = worker.shared.stage.load_full();
-    let plan = Arc::clone(&stage.plan);
+    let stage = worker.stage();
+    let taken = Rc::clone(&stage);
+    let plan = &*taken.plan;
     let (mut head, body) = request.into_parts();
 
     let route = match headers::admit(&head) {
-        Ok(host) => route(&plan, only, &head.method, host, head.uri.path()),
+        Ok(host) => route(plan, only, &head.method, host, head.uri.path()),
         Err(Refusal { status, reason }) => {
             stage.books.refused(worker.id, reason);
             return Ok(refusal(status, reason));
@@ -70,7 +70,7 @@ pub async fn handle(
             }
             Injected::Gone => return Err(Severed),
             Injected::Answered(fault, mut answer, keep_alive) => {
-                act::mark(&mut answer.headers, &plan, &prescription.faults);
+                act::mark(&mut answer.headers, plan, &prescription.faults);
                 exchange.answered(
                     answer.status.as_u16(),
                     Origin::Fault(fault),
@@ -112,7 +112,7 @@ pub async fn handle(
                 Trouble::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
                 Trouble::Connect(_) | Trouble::Exchange(_) => StatusCode::BAD_GATEWAY,
             };
-            return Ok(unreachable(exchange, status, trouble.label(), &faults, &plan));
+            return Ok(unreachable(exchange, status, trouble.label(), &faults, plan));
         }
     };
 
@@ -133,7 +133,7 @@ pub async fn handle(
     }
     headers::strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
-    act::mark(&mut head.headers, &plan, &faults);
+    act::mark(&mut head.headers, plan, &faults);
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
 
     // Body and end: the guard travels in the body.

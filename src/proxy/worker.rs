@@ -1,5 +1,6 @@
 //! A worker: one thread, one runtime, its own timer, upstream pool and cells.
 
+use std::cell::RefCell;
 use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use super::conn::Conn;
 use super::request;
 use super::timer::Timer;
 use super::upstream::Pool;
+use crate::drill::Stage;
 use crate::plan::ServiceId;
+use crate::sli::ledger::Durations;
 
 /// A socket on its way from the acceptor to its worker.
 #[derive(Debug)]
@@ -37,9 +40,22 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     pub timer: Rc<Timer>,
     pub pool: Rc<Pool>,
+    pub durations: RefCell<Durations>,
+    stage: RefCell<Rc<Arc<Stage>>>,
 }
 
 impl Worker {
+    /// What runs right now. The worker keeps a handle of its own, so that taking the stage writes
+    /// no reference count that cores share.
+    pub fn stage(&self) -> Rc<Arc<Stage>> {
+        let current = self.shared.stage.load();
+        let mut kept = self.stage.borrow_mut();
+        if !Arc::ptr_eq(&kept, &current) {
+            *kept = Rc::new(Arc::clone(&current));
+        }
+        Rc::clone(&kept)
+    }
+
     /// The one-second cell an instant belongs to.
     pub fn second(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.shared.epoch).as_secs()
@@ -52,22 +68,31 @@ pub fn run(
     id: usize,
     shared: Arc<Shared>,
     sockets: mpsc::Receiver<Accepted>,
+    durations: Durations,
     drain: Duration,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(id, shared, sockets, drain))
+    LocalSet::new().block_on(&runtime, serve(id, shared, sockets, durations, drain))
 }
 
 async fn serve(
     id: usize,
     shared: Arc<Shared>,
     mut sockets: mpsc::Receiver<Accepted>,
+    durations: Durations,
     drain: Duration,
 ) -> std::io::Result<()> {
     let timer = Rc::new(Timer::new()?);
     tokio::task::spawn_local(Rc::clone(&timer).drive());
     let pool = Rc::new(Pool::default());
-    let worker = Rc::new(Worker { id, shared: Arc::clone(&shared), timer, pool });
+    let worker = Rc::new(Worker {
+        id,
+        stage: RefCell::new(Rc::new(shared.stage.load_full())),
+        shared,
+        timer,
+        pool,
+        durations: RefCell::new(durations),
+    });
     tokio::task::spawn_local(release(Rc::clone(&worker)));
     let mut connections = tokio::task::JoinSet::new();
     loop {

@@ -173,7 +173,14 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn outcome(status: u16, origin: Origin, end: End, hit: bool, total: u64, added: u64) -> Outcome {
+    fn outcome(
+        status: u16,
+        origin: Origin,
+        end: End,
+        hit: bool,
+        total: u64,
+        added: u64,
+    ) -> Outcome {
         Outcome {
             route: 0,
             method: Method::GET,
@@ -206,7 +213,8 @@ mod tests {
             exclude_status: [StatusPattern { low: 404, high: 404 }].into(),
             abandoned_after: ms(1000),
         });
-        let fast = slo(Sli::Latency { threshold: ms(800), of: Population::Good, clock: Clock::LastByte });
+        let fast =
+            slo(Sli::Latency { threshold: ms(800), of: Population::Good, clock: Clock::LastByte });
         let down = Origin::Unreachable("connection_refused");
         let gone = Abandoned { while_held: false };
         let held = Abandoned { while_held: true };
@@ -239,8 +247,26 @@ mod tests {
             (0, service, gone, false, 900, 0, left, Bad(Organic)),
             (0, service, gone, false, 1000, 0, Bad(Organic), Bad(Organic)),
             (0, service, gone, false, 800, 0, left, left),
-            (400, Origin::Refused("x"), BadRequestBody, false, 1, 0, Out(Excluded::BadRequest), Out(Excluded::BadRequest)),
-            (503, Origin::Refused("x"), Complete, false, 1, 0, Out(Excluded::Refused), Out(Excluded::Refused)),
+            (
+                400,
+                Origin::Refused("x"),
+                BadRequestBody,
+                false,
+                1,
+                0,
+                Out(Excluded::BadRequest),
+                Out(Excluded::BadRequest),
+            ),
+            (
+                503,
+                Origin::Refused("x"),
+                Complete,
+                false,
+                1,
+                0,
+                Out(Excluded::Refused),
+                Out(Excluded::Refused),
+            ),
         ];
         for (status, origin, end, hit, total, added, available, quick) in rows {
             let outcome = outcome(status, origin, end, hit, total, added);

@@ -75,14 +75,14 @@ struct WorkerCells {
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-type SeriesKey = (RouteKey, &'static str, u16, &'static str);
-type RouteKey = Arc<str>;
+/// Route (interned by name), method, status, error type.
+type SeriesKey = (u32, &'static str, u16, &'static str);
 
-/// The series of one worker: it alone looks them up and opens new ones; readers learn of them
-/// through a bounded queue.
+/// A worker's own duration histograms: it alone looks them up and opens new ones; readers learn
+/// of them through a bounded queue.
 #[derive(Debug)]
-struct SeriesOf {
-    known: Mutex<HashMap<SeriesKey, Arc<Histogram>>>,
+pub struct Durations {
+    known: HashMap<SeriesKey, Arc<Histogram>>,
     opened: SyncSender<(SeriesKey, Arc<Histogram>)>,
 }
 
@@ -90,8 +90,8 @@ struct SeriesOf {
 #[derive(Debug)]
 pub struct Ledger {
     workers: Arc<[WorkerCells]>,
-    series: Arc<[SeriesOf]>,
     names: Mutex<Names>,
+    opened: SyncSender<(SeriesKey, Arc<Histogram>)>,
     read: Arc<SeriesRead>,
 }
 
@@ -100,6 +100,8 @@ struct Names {
     slos: HashMap<Arc<str>, Arc<[SloCells]>>,
     faults: HashMap<(Arc<str>, Arc<str>), Arc<[FaultCells]>>,
     skipped: HashMap<Arc<str>, Arc<[[AtomicU64; 3]]>>,
+    /// Every route name there ever was; a series key holds its place.
+    routes: Vec<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -119,11 +121,13 @@ fn each<T: Default>(workers: usize) -> Arc<[T]> {
 impl Ledger {
     pub fn new(workers: usize) -> Self {
         let (opened, receiver) = sync_channel(SERIES * workers);
-        let series = (0..workers)
-            .map(|_| SeriesOf { known: Mutex::default(), opened: opened.clone() })
-            .collect();
         let read = SeriesRead { opened: Mutex::new(receiver), seen: Mutex::default() };
-        Self { workers: each(workers), series, names: Mutex::default(), read: Arc::new(read) }
+        Self { workers: each(workers), names: Mutex::default(), opened, read: Arc::new(read) }
+    }
+
+    /// For one worker to keep.
+    pub fn durations(&self) -> Durations {
+        Durations { known: HashMap::new(), opened: self.opened.clone() }
     }
 
     /// The books for a plan: cells of names already known go on, new ones start at zero.
@@ -134,7 +138,8 @@ impl Ledger {
             .slos
             .iter()
             .map(|slo| {
-                let cells = names.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| each(workers));
+                let cells =
+                    names.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| each(workers));
                 Arc::clone(cells)
             })
             .collect();
@@ -155,15 +160,30 @@ impl Ledger {
             .faults
             .iter()
             .map(|fault| {
-                let cells = names.skipped.entry(Arc::clone(&fault.name)).or_insert_with(|| each(workers));
+                let cells =
+                    names.skipped.entry(Arc::clone(&fault.name)).or_insert_with(|| each(workers));
                 Arc::clone(cells)
             })
             .collect();
+        let routes: Box<[u32]> = plan
+            .routes
+            .iter()
+            .map(|route| {
+                let known = names.routes.iter().position(|name| *name == route.name);
+                let place = known.unwrap_or_else(|| {
+                    names.routes.push(Arc::clone(&route.name));
+                    names.routes.len() - 1
+                });
+                place as u32
+            })
+            .collect();
+        let route_names = names.routes.clone().into();
         drop(names);
         Books {
+            routes,
+            route_names,
             plan,
             workers: Arc::clone(&self.workers),
-            series: Arc::clone(&self.series),
             read: Arc::clone(&self.read),
             slos,
             faults,
@@ -187,8 +207,10 @@ impl Ledger {
 pub struct Books {
     plan: Arc<Plan>,
     workers: Arc<[WorkerCells]>,
-    series: Arc<[SeriesOf]>,
     read: Arc<SeriesRead>,
+    /// By route: its interned name.
+    routes: Box<[u32]>,
+    route_names: Box<[Arc<str>]>,
     slos: Box<[Arc<[SloCells]>]>,
     /// By route, then as in `Route::faults`.
     faults: Box<[Box<[(FaultId, Arc<[FaultCells]>)]>]>,
@@ -197,7 +219,7 @@ pub struct Books {
 
 impl Books {
     /// Counts one request, once. `second`: whole seconds since the process began.
-    pub fn record(&self, worker: usize, outcome: &Outcome, second: u64) {
+    pub fn record(&self, worker: usize, durations: &mut Durations, outcome: &Outcome, second: u64) {
         let route = &self.plan.routes[outcome.route as usize];
         for id in &route.slos {
             let event = judge(&self.plan.slos[usize::from(*id)], outcome);
@@ -212,22 +234,20 @@ impl Books {
         let cells = &self.workers[worker];
         add(&cells.requests, 1);
         cells.ring.record(second, Event::Good);
-        self.record_duration(worker, &route.name, outcome);
+        self.record_duration(durations, outcome);
     }
 
-    fn record_duration(&self, worker: usize, route: &Arc<str>, outcome: &Outcome) {
-        let key = (Arc::clone(route), method_label(&outcome.method), outcome.status, error_type(outcome));
-        let series = &self.series[worker];
-        // Never contended: this worker is the only one that takes it.
-        let mut known = lock(&series.known);
-        if let Some(histogram) = known.get(&key) {
+    fn record_duration(&self, durations: &mut Durations, outcome: &Outcome) {
+        let route = self.routes[outcome.route as usize];
+        let key = (route, method_label(&outcome.method), outcome.status, error_type(outcome));
+        if let Some(histogram) = durations.known.get(&key) {
             histogram.record(outcome.total);
-        } else if known.len() < SERIES {
+        } else if durations.known.len() < SERIES {
             let histogram = Arc::new(Histogram::default());
             histogram.record(outcome.total);
             // The queue has room for all that all workers may open.
-            let _ = series.opened.try_send((key.clone(), Arc::clone(&histogram)));
-            known.insert(key, histogram);
+            let _ = durations.opened.try_send((key, Arc::clone(&histogram)));
+            durations.known.insert(key, histogram);
         }
     }
 
@@ -291,7 +311,11 @@ impl Books {
             worker.actual.add_to(&mut actual);
         }
         Snapshot {
-            requests: self.workers.iter().map(|worker| worker.requests.load(Ordering::Relaxed)).sum(),
+            requests: self
+                .workers
+                .iter()
+                .map(|worker| worker.requests.load(Ordering::Relaxed))
+                .sum(),
             active: self.workers.iter().map(|worker| worker.active.load(Ordering::Relaxed)).sum(),
             slos: self.slo_counts(),
             faults: self.fault_counts(),
@@ -335,7 +359,9 @@ impl Books {
                 routes: Vec::new(),
             };
             for (route, cells) in self.plan.routes.iter().zip(&self.faults) {
-                let Some((_, cells)) = cells.iter().find(|(id, _)| usize::from(*id) == at) else { continue };
+                let Some((_, cells)) = cells.iter().find(|(id, _)| usize::from(*id) == at) else {
+                    continue;
+                };
                 let sum = |of: &dyn Fn(&FaultCells) -> &AtomicU64| -> u64 {
                     cells.iter().map(|cells| of(cells).load(Ordering::Relaxed)).sum()
                 };
@@ -343,13 +369,19 @@ impl Books {
                 counts.eligible += eligible;
                 counts.hit += sum(&|cells| &cells.hit);
                 let kinds = fault.kinds.iter().enumerate().map(|(kind, fault)| {
-                    (fault.kind(), sum(&|cells| &cells.injected[kind.min(cells.injected.len() - 1)]))
+                    (
+                        fault.kind(),
+                        sum(&|cells| &cells.injected[kind.min(cells.injected.len() - 1)]),
+                    )
                 });
                 counts.routes.push((Arc::clone(&route.name), eligible, kinds.collect()));
             }
             counts.skipped = Skip::ALL
                 .map(|reason| {
-                    let sum = self.skipped[at].iter().map(|cells| cells[reason as usize].load(Ordering::Relaxed)).sum();
+                    let sum = self.skipped[at]
+                        .iter()
+                        .map(|cells| cells[reason as usize].load(Ordering::Relaxed))
+                        .sum();
                     (reason.label(), sum)
                 })
                 .into();
@@ -368,7 +400,8 @@ impl Books {
             for histogram in histograms {
                 histogram.add_to(&mut buckets);
             }
-            Series { route: Arc::clone(route), method, status: *status, error_type, buckets }
+            let route = self.route_names.get(*route as usize).cloned().unwrap_or_else(|| "".into());
+            Series { route, method, status: *status, error_type, buckets }
         });
         series.collect()
     }
