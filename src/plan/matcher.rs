@@ -1,23 +1,393 @@
 //! Request head → route: a segment trie with backtracking, most specific match first.
+//!
+//! Own code beside a well-kept router crate: those refuse overlapping templates
+//! (`/a/{x}/c` beside `/a/{*rest}`) and give one answer, where a route whose host or method does
+//! not fit must fall back to the next.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use http::Method;
 
 use super::{RouteId, ServiceId};
 
+/// One piece of a path template.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Segment {
+    Literal(String),
+    /// `{name}`: one segment.
+    Param,
+    /// `{*rest}`: everything that is left, also nothing.
+    Rest,
+}
+
+/// Which hosts a route takes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostRule {
+    /// Lower case, no port.
+    Exact(String),
+    /// `*.example.com` as `.example.com`.
+    Suffix(String),
+    Any,
+}
+
+/// A route as the matcher sees it.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    pub route: RouteId,
+    pub service: ServiceId,
+    pub path: Vec<Segment>,
+    pub host: HostRule,
+    /// Empty: any.
+    pub methods: Vec<Method>,
+}
+
 #[derive(Debug, Default)]
-pub struct Matcher {}
+pub struct Matcher {
+    root: Node,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<String, Node>,
+    param: Option<Box<Node>>,
+    rest: Leaf,
+    end: Leaf,
+}
+
+/// The rules of one path shape.
+#[derive(Debug, Default)]
+struct Leaf {
+    exact: HashMap<String, Vec<Choice>>,
+    /// By suffix; the longest that fits wins.
+    suffixes: HashMap<String, Vec<Choice>>,
+    any: Vec<Choice>,
+}
+
+/// Rules that name methods stand before those that do not.
+#[derive(Debug)]
+struct Choice {
+    route: RouteId,
+    service: ServiceId,
+    methods: Vec<Method>,
+}
+
+/// What the leaf needs to know of a request.
+struct Asked<'a> {
+    only: Option<ServiceId>,
+    method: &'a Method,
+    host: &'a str,
+}
 
 impl Matcher {
-    /// The most specific route for a request. `only`: the service whose own port it came in by.
-    /// `path` is the raw path (no query); matching decides on its canonical form.
-    /// `None`: no route of the file matches.
-    pub fn find(
-        &self,
-        _only: Option<ServiceId>,
-        _method: &Method,
-        _host: &str,
-        _path: &str,
-    ) -> Option<RouteId> {
-        None
+    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
+        let mut root = Node::default();
+        for rule in rules {
+            let mut node = &mut root;
+            let mut leaf_is_rest = false;
+            for segment in rule.path {
+                match segment {
+                    Segment::Literal(text) => node = node.literals.entry(text).or_default(),
+                    Segment::Param => node = node.param.get_or_insert_default(),
+                    Segment::Rest => leaf_is_rest = true,
+                }
+            }
+            let leaf = if leaf_is_rest { &mut node.rest } else { &mut node.end };
+            let choices = match rule.host {
+                HostRule::Exact(host) => leaf.exact.entry(host).or_default(),
+                HostRule::Suffix(suffix) => leaf.suffixes.entry(suffix).or_default(),
+                HostRule::Any => &mut leaf.any,
+            };
+            let place = if rule.methods.is_empty() {
+                choices.len()
+            } else {
+                choices.partition_point(|choice| !choice.methods.is_empty())
+            };
+            let choice = Choice { route: rule.route, service: rule.service, methods: rule.methods };
+            choices.insert(place, choice);
+        }
+        Self { root }
+    }
+
+    /// The most specific route for a request: literal segments before `{param}` before `{*rest}`,
+    /// from left to right; then exact host, wildcard host, any; then method given. `only`: the
+    /// service whose own port it came in by. `path` is the raw path, without the query; matching
+    /// decides on its canonical form. `None`: no route of the file matches.
+    pub fn find(&self, only: Option<ServiceId>, method: &Method, host: &str, path: &str) -> Option<RouteId> {
+        let path = canonical(path);
+        let host = bare_host(host);
+        let asked = Asked { only, method, host: &host };
+        find(&self.root, path.strip_prefix('/').or(Some(&*path)), &asked)
+    }
+}
+
+/// `left`: what is left of the path after the slash; `None`: nothing, not even a slash.
+fn find(node: &Node, left: Option<&str>, asked: &Asked<'_>) -> Option<RouteId> {
+    let Some(left) = left else {
+        return node.end.choose(asked).or_else(|| node.rest.choose(asked));
+    };
+    let (segment, after) = match left.split_once('/') {
+        Some((segment, after)) => (segment, Some(after)),
+        None => (left, None),
+    };
+    node.literals
+        .get(segment)
+        .and_then(|next| find(next, after, asked))
+        .or_else(|| {
+            // A parameter is a whole segment, and not an empty one.
+            let next = node.param.as_ref().filter(|_| !segment.is_empty())?;
+            find(next, after, asked)
+        })
+        .or_else(|| node.rest.choose(asked))
+}
+
+impl Leaf {
+    fn choose(&self, asked: &Asked<'_>) -> Option<RouteId> {
+        if let Some(route) = self.exact.get(asked.host).and_then(|choices| choose(choices, asked)) {
+            return Some(route);
+        }
+        if !self.suffixes.is_empty() {
+            // From the longest suffix to the shortest.
+            for (at, _) in asked.host.match_indices('.') {
+                let found = self.suffixes.get(&asked.host[at..]).and_then(|choices| choose(choices, asked));
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        choose(&self.any, asked)
+    }
+}
+
+fn choose(choices: &[Choice], asked: &Asked<'_>) -> Option<RouteId> {
+    let fits = |choice: &&Choice| {
+        (choice.methods.is_empty() || choice.methods.contains(asked.method))
+            && asked.only.is_none_or(|only| choice.service == only)
+    };
+    choices.iter().find(fits).map(|choice| choice.route)
+}
+
+/// Lower case, without the port.
+fn bare_host(host: &str) -> Cow<'_, str> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    };
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// The form in which paths are compared (RFC 3986 6.2.2): unreserved characters decoded, escapes
+/// in upper case, no dot segments, no doubled slashes. Allocates only where something changes.
+pub fn canonical(path: &str) -> Cow<'_, str> {
+    let plain = !path.contains('%') && !path.contains("//") && !path.contains("/.");
+    if plain {
+        return Cow::Borrowed(path);
+    }
+    let decoded = decode_unreserved(path);
+    let mut segments: Vec<&str> = Vec::new();
+    let mut pieces = decoded.split('/').peekable();
+    while let Some(piece) = pieces.next() {
+        let last = pieces.peek().is_none();
+        match piece {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            other => {
+                segments.push(other);
+                continue;
+            }
+        }
+        if last {
+            // `/a/`, `/a/.` and `/a/b/..` end in a slash.
+            segments.push("");
+        }
+    }
+    Cow::Owned(format!("/{}", segments.join("/")))
+}
+
+fn decode_unreserved(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let mut out = String::with_capacity(path.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = path.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                out.push(char::from(byte));
+                at += 3;
+            }
+            Some(byte) => {
+                out.push_str(&format!("%{byte:02X}"));
+                at += 3;
+            }
+            None => {
+                let rest = path.get(at..).and_then(|rest| rest.chars().next());
+                let Some(c) = rest else { break };
+                out.push(c);
+                at += c.len_utf8();
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn canonical_paths() {
+        for (raw, want) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a/b/", "/a/b/"),
+            ("//admin", "/admin"),
+            ("/open/../admin", "/admin"),
+            ("/open/%2e%2e/admin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("/admin/.", "/admin/"),
+            ("/../../x", "/x"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/a%zz", "/a%zz"),
+            ("/a%", "/a%"),
+            ("/ä%C3%A4//", "/ä%C3%A4/"),
+        ] {
+            assert_eq!(canonical(raw), want, "{raw}");
+        }
+    }
+
+    fn rule(route: RouteId, path: &[Segment], host: HostRule, methods: &[Method]) -> Rule {
+        Rule { route, service: 0, path: path.to_vec(), host, methods: methods.to_vec() }
+    }
+
+    #[test]
+    fn falls_back_to_the_next() {
+        let literal = |text: &str| Segment::Literal(text.to_owned());
+        let matcher = Matcher::new([
+            rule(0, &[literal("a"), Segment::Rest], HostRule::Any, &[]),
+            rule(1, &[literal("a"), Segment::Param, literal("c")], HostRule::Any, &[]),
+            rule(2, &[literal("a"), literal("b"), literal("c")], HostRule::Any, &[Method::POST]),
+            rule(3, &[literal("a"), literal("b")], HostRule::Suffix(".shop.example".into()), &[]),
+            rule(4, &[literal("a"), literal("b")], HostRule::Exact("www.shop.example".into()), &[]),
+        ]);
+        let find = |method, host, path| matcher.find(None, method, host, path);
+        assert_eq!(find(&Method::POST, "t", "/a/b/c"), Some(2));
+        assert_eq!(find(&Method::GET, "t", "/a/b/c"), Some(1));
+        assert_eq!(find(&Method::GET, "t", "/a/b/d"), Some(0));
+        assert_eq!(find(&Method::GET, "t", "/a"), Some(0));
+        assert_eq!(find(&Method::GET, "t", "/a/"), Some(0));
+        assert_eq!(find(&Method::GET, "t", "/b"), None);
+        assert_eq!(find(&Method::GET, "WWW.shop.example:80", "/a/b"), Some(4));
+        assert_eq!(find(&Method::GET, "eu.shop.example", "/a/b"), Some(3));
+        assert_eq!(matcher.find(Some(1), &Method::GET, "t", "/a/b/c"), None);
+    }
+
+    /// The rule by rule reading of the contract.
+    fn naive(rules: &[Rule], method: &Method, host: &str, path: &[String]) -> Option<RouteId> {
+        let mut fitting: Vec<(Vec<u8>, u8, usize, u8, RouteId)> = Vec::new();
+        for rule in rules {
+            let mut rank = Vec::new();
+            let mut fits = true;
+            let mut at = 0;
+            for segment in &rule.path {
+                match segment {
+                    Segment::Literal(text) => {
+                        fits &= path.get(at).is_some_and(|piece| piece == text);
+                        rank.push(0);
+                        at += 1;
+                    }
+                    Segment::Param => {
+                        fits &= path.get(at).is_some_and(|piece| !piece.is_empty());
+                        rank.push(1);
+                        at += 1;
+                    }
+                    Segment::Rest => {
+                        rank.push(2);
+                        at = path.len().max(at);
+                    }
+                }
+            }
+            fits &= at == path.len();
+            fits &= rule.methods.is_empty() || rule.methods.contains(method);
+            let (host_rank, longer) = match &rule.host {
+                HostRule::Exact(name) => {
+                    fits &= name == host;
+                    (0, 0)
+                }
+                HostRule::Suffix(suffix) => {
+                    fits &= host.ends_with(suffix.as_str());
+                    (1, 100 - suffix.len())
+                }
+                HostRule::Any => (2, 0),
+            };
+            if fits {
+                fitting.push((rank, host_rank, longer, u8::from(rule.methods.is_empty()), rule.route));
+            }
+        }
+        fitting.into_iter().min().map(|(.., route)| route)
+    }
+
+    fn segments() -> impl Strategy<Value = Vec<Segment>> {
+        let one = prop_oneof![
+            3 => "[ab]".prop_map(Segment::Literal),
+            1 => Just(Segment::Param),
+        ];
+        (prop::collection::vec(one, 0..4), any::<bool>()).prop_map(|(mut path, rest)| {
+            if rest || path.is_empty() {
+                path.push(Segment::Rest);
+            }
+            path
+        })
+    }
+
+    fn hosts() -> impl Strategy<Value = HostRule> {
+        prop_oneof![
+            Just(HostRule::Any),
+            Just(HostRule::Exact("x.y.z".into())),
+            Just(HostRule::Suffix(".z".into())),
+            Just(HostRule::Suffix(".y.z".into())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_reading(
+            shapes in prop::collection::vec((segments(), hosts(), any::<bool>()), 0..12),
+            path in prop::collection::vec("[abc]", 1..5),
+            host in prop_oneof![Just("x.y.z"), Just("q.z"), Just("other")],
+            post in any::<bool>(),
+        ) {
+            let mut seen = std::collections::HashSet::new();
+            let rules: Vec<Rule> = shapes
+                .into_iter()
+                .filter(|shape| seen.insert(shape.clone()))
+                .enumerate()
+                .map(|(route, (path, host, post))| Rule {
+                    route: route as RouteId,
+                    service: 0,
+                    path,
+                    host,
+                    methods: if post { vec![Method::POST] } else { vec![] },
+                })
+                .collect();
+            let method = if post { Method::POST } else { Method::GET };
+            let want = naive(&rules, &method, host, &path);
+            let got = Matcher::new(rules.clone()).find(None, &method, host, &format!("/{}", path.join("/")));
+            prop_assert_eq!(got, want, "{:?}", rules);
+        }
+
+        #[test]
+        fn any_path_is_taken(path in ".{0,40}") {
+            let once = canonical(&path).into_owned();
+            if once.starts_with('/') {
+                prop_assert_eq!(&canonical(&once), &once, "canonical is final");
+            }
+        }
     }
 }

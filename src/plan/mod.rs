@@ -9,9 +9,14 @@ pub use crate::scenario::HostHeader;
 use crate::scenario::{Clock, Population, StatusPattern};
 use crate::units::Share;
 
+mod compile;
+mod faults;
 pub mod matcher;
+mod slos;
 
+pub use compile::compile;
 pub use matcher::Matcher;
+pub use slos::BAD_STATUS;
 
 pub type ServiceId = u16;
 /// Index into [`Plan::routes`].

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{End, Hit, Origin, Outcome};
-use crate::plan::{Sli, Slo};
+use crate::plan::{BAD_STATUS, Sli, Slo};
 use crate::scenario::{Clock, Population, StatusPattern};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +64,6 @@ impl Excluded {
         }
     }
 }
-
-/// What statuses are bad where an SLO does not say: 5xx, 408 and 429.
-pub const BAD_STATUS: [StatusPattern; 3] = [
-    StatusPattern { low: 500, high: 599 },
-    StatusPattern { low: 408, high: 408 },
-    StatusPattern { low: 429, high: 429 },
-];
 
 fn is_in(status: u16, patterns: &[StatusPattern]) -> bool {
     patterns.iter().any(|pattern| (pattern.low..=pattern.high).contains(&status))

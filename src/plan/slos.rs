@@ -1,0 +1,146 @@
+//! `[slos]` → objectives, and which routes each counts.
+
+use std::time::Duration;
+
+use super::compile::unknown;
+use super::{Route, Service, Sli, Slo, SloId};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::scenario::{Scenario, SliSpec, SloSpec, StatusPattern};
+use crate::units::Share;
+
+const WINDOW: Duration = Duration::from_secs(28 * 86_400);
+
+/// What statuses are bad where an SLO does not say: 5xx, 408 and 429.
+pub const BAD_STATUS: [StatusPattern; 3] = [
+    StatusPattern { low: 500, high: 599 },
+    StatusPattern { low: 408, high: 408 },
+    StatusPattern { low: 429, high: 429 },
+];
+
+/// The built-in tiers' objectives, in billionths.
+const TIERS: [(&str, u32); 3] =
+    [("gold", 999_000_000), ("silver", 995_000_000), ("bronze", 990_000_000)];
+
+pub(super) fn compile(
+    scenario: &Scenario,
+    routes: &mut [Route],
+    named: usize,
+    services: &[Service],
+    notes: &mut Diagnostics,
+) -> Vec<Slo> {
+    let mut slos = Vec::new();
+    let mut by_route: Vec<Vec<SloId>> = vec![Vec::new(); routes.len()];
+    for spec in &scenario.slos {
+        for route in counts(spec, &routes[..named], services, notes) {
+            by_route[route].push(slos.len() as SloId);
+        }
+        let objective = objective(spec, notes);
+        let sli = sli(spec, notes);
+        slos.push(Slo {
+            name: spec.name.value.as_str().into(),
+            objective: objective.unwrap_or(Share::ONE),
+            window: spec.window.as_ref().map_or(WINDOW, |window| window.value),
+            sli: sli.unwrap_or(Sli::Availability {
+                bad_status: Box::default(),
+                exclude_status: Box::default(),
+                abandoned_after: Duration::ZERO,
+            }),
+        });
+        if let Some(window) = spec.window.as_ref().filter(|window| window.value.is_zero()) {
+            notes.push(Diagnostic::error(window.at, "a window lasts some time").hint("for example `28d`"));
+        }
+    }
+    for (route, ids) in routes.iter_mut().zip(by_route) {
+        route.slos = ids.into();
+    }
+    slos
+}
+
+fn counts(spec: &SloSpec, routes: &[Route], services: &[Service], notes: &mut Diagnostics) -> Vec<usize> {
+    if let (Some(service), Some(route)) = (&spec.service, spec.routes.first()) {
+        notes.push(
+            Diagnostic::error(service.at, "an SLO counts either `routes` or a `service`")
+                .also(route.at, "routes are given here")
+                .hint("keep one of them"),
+        );
+    }
+    if let Some(name) = &spec.service {
+        let known: Vec<&str> = services.iter().map(|service| &*service.name).collect();
+        let Some(id) = known.iter().position(|known| *known == name.value) else {
+            notes.push(unknown("service", name, &known));
+            return Vec::new();
+        };
+        return (0..routes.len()).filter(|at| usize::from(routes[*at].service) == id).collect();
+    }
+    let known: Vec<&str> = routes.iter().map(|route| &*route.name).collect();
+    if spec.routes.is_empty() || spec.routes.iter().any(|name| name.value == "*") {
+        return (0..routes.len()).filter(|at| !routes[*at].protected).collect();
+    }
+    let mut found = Vec::new();
+    for name in &spec.routes {
+        match known.iter().position(|known| *known == name.value) {
+            Some(at) if !found.contains(&at) => found.push(at),
+            Some(_) => {}
+            None => notes.push(unknown("route", name, &known)),
+        }
+    }
+    found
+}
+
+fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
+    if let Some(objective) = &spec.objective {
+        if objective.value == Share::ZERO || objective.value == Share::ONE {
+            notes.push(
+                Diagnostic::error(objective.at, "an objective lies strictly between 0% and 100%")
+                    .hint("at 100% there is no error budget to spend; try `99.9%`"),
+            );
+            return None;
+        }
+        return Some(objective.value);
+    }
+    let Some(tier) = &spec.tier else {
+        notes.push(
+            Diagnostic::error(spec.name.at, format!("SLO `{}` has no `objective`", spec.name.value))
+                .hint("`objective = \"99.9%\"`, or a `tier`"),
+        );
+        return None;
+    };
+    let known = TIERS.map(|(name, _)| name);
+    match TIERS.iter().find(|(name, _)| *name == tier.value) {
+        Some((_, billionths)) => Share::from_billionths(*billionths),
+        None => {
+            notes.push(unknown("tier", tier, &known));
+            None
+        }
+    }
+}
+
+fn sli(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Sli> {
+    let Some(sli) = &spec.sli else {
+        notes.push(
+            Diagnostic::error(spec.name.at, format!("SLO `{}` does not say what is good", spec.name.value))
+                .hint("`sli.availability = {}` or `sli.latency = { threshold = \"800ms\" }`"),
+        );
+        return None;
+    };
+    Some(match &sli.value {
+        SliSpec::Availability { bad_status, exclude_status, abandoned_after } => Sli::Availability {
+            bad_status: bad_status.as_ref().map_or_else(
+                || BAD_STATUS.into(),
+                |patterns| patterns.iter().map(|pattern| pattern.value).collect(),
+            ),
+            exclude_status: exclude_status.iter().map(|pattern| pattern.value).collect(),
+            abandoned_after: abandoned_after.as_ref().map_or(Duration::from_secs(1), |after| after.value),
+        },
+        SliSpec::Latency { threshold, of, clock } => {
+            if threshold.value.is_zero() {
+                notes.push(Diagnostic::error(threshold.at, "no answer takes no time").hint("for example `800ms`"));
+            }
+            Sli::Latency {
+                threshold: threshold.value,
+                of: of.as_ref().map(|of| of.value).unwrap_or_default(),
+                clock: clock.as_ref().map(|clock| clock.value).unwrap_or_default(),
+            }
+        }
+    })
+}
