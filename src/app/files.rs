@@ -35,7 +35,7 @@ impl Instance {
 }
 
 /// Writes a file whole or not at all: to a neighbour first, then by rename.
-pub(super) fn write_by_rename(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_by_rename(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);

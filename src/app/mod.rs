@@ -5,7 +5,7 @@ mod running;
 mod start;
 mod summary;
 
-pub use files::Instance;
+pub use files::{Instance, write_by_rename};
 pub use running::Running;
 pub use start::{Options, StartError, start};
 pub use summary::{progress, summary};

@@ -1,1 +1,93 @@
-//! (being written)
+//! The command line: one file a verb.
+
+mod check;
+mod client;
+mod demo;
+mod export;
+mod load;
+mod output;
+mod run;
+mod sample;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A chaos-injection reverse proxy: injects latency, errors and other faults per route from a
+/// scenario file, counts every request, and tells what it injected from what the service did.
+#[derive(Debug, Parser)]
+#[command(
+    name = "backburn",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  backburn demo                                   everything in one process, nothing to set up
+  backburn run scenario.toml                      the proxy with a drill
+  backburn run --upstream http://127.0.0.1:3000   a plain recording proxy
+  backburn check scenario.toml                    every mistake at once
+  backburn halt                                   the panic button"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// A sample shop, traffic, and the seed scenario, in one process; ends with a summary.
+    Demo(demo::DemoArgs),
+    /// The proxy with a drill.
+    Run(run::RunArgs),
+    /// Parses and compiles a scenario; shows every mistake at once.
+    Check(check::CheckArgs),
+    /// What a running instance is doing.
+    Status(client::ClientArgs),
+    /// The panic button: stops injection in every instance found. No confirmation.
+    Halt(client::HaltArgs),
+    /// Lifts a halt; the drill is paused afterwards.
+    Rearm(client::RearmArgs),
+    /// Stops injection; recording goes on.
+    Pause(client::ClientArgs),
+    /// Injects again after a pause.
+    Resume(client::ClientArgs),
+    /// Begins a drill that waits (`run --hold`).
+    Start(client::ClientArgs),
+    /// Ends the drill and the instance, in order.
+    Finish(client::ClientArgs),
+    /// The demo's shop on its own: checkout calling payments.
+    SampleService(sample::SampleArgs),
+    /// Open-loop traffic with a tally of its own.
+    Load(load::LoadArgs),
+    /// Writes what other tools read.
+    #[command(subcommand)]
+    Export(export::Export),
+}
+
+/// Exit codes (see README).
+pub(crate) mod exit {
+    pub(crate) const USAGE: u8 = 2;
+    pub(crate) const HALTED: u8 = 4;
+    pub(crate) const NO_START: u8 = 5;
+    pub(crate) const INTERRUPTED: u8 = 130;
+}
+
+/// Parses the arguments, runs the verb, returns its exit code.
+pub fn main() -> ExitCode {
+    let code = match Cli::parse().verb {
+        Verb::Demo(args) => demo::demo(&args),
+        Verb::Run(args) => run::run(args),
+        Verb::Check(args) => check::check(&args),
+        Verb::Status(args) => client::status(&args),
+        Verb::Halt(args) => client::halt(&args),
+        Verb::Rearm(args) => client::rearm(&args),
+        Verb::Pause(args) => client::drill(&args, "pause"),
+        Verb::Resume(args) => client::drill(&args, "resume"),
+        Verb::Start(args) => client::drill(&args, "start"),
+        Verb::Finish(args) => client::drill(&args, "finish"),
+        Verb::SampleService(args) => sample::sample(&args),
+        Verb::Load(args) => load::load(&args),
+        Verb::Export(what) => export::export(&what),
+    };
+    ExitCode::from(code)
+}

@@ -1,1 +1,5 @@
-//! (being written)
+//! The sample shop and the load generator.
+
+pub mod http;
+pub mod load;
+pub mod shop;

@@ -1,23 +1,30 @@
 //! A collecting reader over TOML's spanned tree: every mistake is noted, none stops the reading.
 //! Key tables are data: the same table feeds the reader, "did you mean", the JSON schema and docs.
 
-use std::time::Duration;
+pub mod reader;
+pub mod schema;
+mod suggest;
+pub mod tree;
 
-use crate::diagnostic::{Diagnostics, Located, Place};
-use crate::units::Share;
+pub use reader::{Node, Table};
+pub use suggest::closest as suggest_name;
+pub use tree::{Content, Entry, Item};
 
 /// One table of the language.
 #[derive(Debug)]
 pub struct TableKeys {
-    /// As in a heading: `faults.NAME`, `inject.latency`.
+    /// As in a heading: `faults.NAME`, `faults.NAME.inject.latency`; the root's is empty.
     pub name: &'static str,
+    /// What the table is for: whole sentences.
     pub doc: &'static str,
+    /// In the order a reader should meet them.
     pub keys: &'static [Key],
     /// What may stand in place of the table (`inject.latency = "300ms"`).
     pub short: Option<Value>,
 }
 
-#[derive(Debug)]
+/// One key of a table.
+#[derive(Debug, Clone, Copy)]
 pub struct Key {
     pub name: &'static str,
     pub value: Value,
@@ -27,19 +34,42 @@ pub struct Key {
     pub doc: &'static str,
 }
 
+impl Key {
+    /// A key that may be left out and has no default worth naming.
+    pub const fn new(name: &'static str, value: Value, doc: &'static str) -> Self {
+        Self { name, value, required: false, default: "", doc }
+    }
+    /// A key that has to be there.
+    #[must_use]
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+    /// What holds when it is left out, as a user would write it.
+    #[must_use]
+    pub const fn default(mut self, default: &'static str) -> Self {
+        self.default = default;
+        self
+    }
+}
+
 /// What a key takes. Drives the schema and the reader's "expected …" messages.
 #[derive(Debug, Clone, Copy)]
 pub enum Value {
     Text,
+    /// Letters, digits, `-`, `_`; at most 63.
     Name,
     Bool,
+    /// Bounds are inclusive.
     Integer {
         min: i64,
         max: i64,
     },
     Duration,
+    /// A duration, or the word `"none"`.
     DurationOrNone,
     Share,
+    /// `ADDRESS:PORT`.
     Address,
     Url,
     /// One of these words.
@@ -58,80 +88,42 @@ pub enum Value {
     SomeOf(&'static TableKeys),
 }
 
-/// A table being read: typed getters note what is wrong and go on; [`Table::finish`] reports keys
-/// nobody asked for.
-#[derive(Debug)]
-pub struct Table<'a> {
-    pub keys: &'static TableKeys,
-    /// The table's name or key, for mistakes about the table as a whole.
-    pub at: Place,
-    pub notes: &'a mut Diagnostics,
-}
+impl Value {
+    /// The table behind the value, if there is one.
+    pub fn keys(self) -> Option<&'static TableKeys> {
+        match self {
+            Self::Table(keys) | Self::Named(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => {
+                Some(keys)
+            }
+            _ => None,
+        }
+    }
 
-/// A value not yet read: a key's right-hand side.
-#[derive(Debug, Clone, Copy)]
-pub struct Node<'a> {
-    pub at: Place,
-    pub _tree: std::marker::PhantomData<&'a ()>,
-}
-
-#[allow(unused_variables, clippy::unused_self, reason = "signatures first")]
-impl<'a> Table<'a> {
-    pub fn text(&mut self, key: &str) -> Option<Located<String>> {
-        None
-    }
-    pub fn boolean(&mut self, key: &str) -> Option<Located<bool>> {
-        None
-    }
-    /// Within the bounds of the key's [`Value::Integer`].
-    pub fn integer(&mut self, key: &str) -> Option<Located<i64>> {
-        None
-    }
-    pub fn duration(&mut self, key: &str) -> Option<Located<Duration>> {
-        None
-    }
-    pub fn share(&mut self, key: &str) -> Option<Located<Share>> {
-        None
-    }
-    /// The word, as it stands in the key's [`Value::Word`] list.
-    pub fn word(&mut self, key: &str) -> Option<Located<&'static str>> {
-        None
-    }
-    pub fn texts(&mut self, key: &str) -> Vec<(Located<String>, Located<String>)> {
-        Vec::new()
-    }
-    /// The one key of a [`Value::OneOf`] and its value, or the short form under the name `""`.
-    pub fn one_of(&mut self, key: &str) -> Option<(Located<&'static str>, Node<'a>)> {
-        None
-    }
-    /// Opens the value of `key` as a table of its own.
-    pub fn table(&mut self, key: &str) -> Option<Table<'_>> {
-        None
-    }
-    /// Missing required keys and keys nobody knows.
-    pub fn finish(self) {}
-}
-
-#[allow(unused_variables, reason = "signatures first")]
-impl<'a> Node<'a> {
-    /// As a table, or `None` noted; when it has the table's short form, use the getters below.
-    pub fn is_table(&self) -> bool {
-        false
-    }
-    pub fn table<'n>(
-        &self,
-        keys: &'static TableKeys,
-        notes: &'n mut Diagnostics,
-    ) -> Option<Table<'n>> {
-        None
-    }
-    pub fn duration(&self, notes: &mut Diagnostics) -> Option<Located<Duration>> {
-        None
-    }
-    pub fn integer(&self, min: i64, max: i64, notes: &mut Diagnostics) -> Option<Located<i64>> {
-        None
-    }
-    pub fn text(&self, notes: &mut Diagnostics) -> Option<Located<String>> {
-        None
+    /// In words, with an example: `a duration such as "250ms"`.
+    pub fn expected(self) -> String {
+        match self {
+            Self::Text => "a string".to_owned(),
+            Self::Name => "a name".to_owned(),
+            Self::Bool => "true or false".to_owned(),
+            Self::Integer { min, max: i64::MAX } => format!("a whole number from {min}"),
+            Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Duration => "a duration such as \"250ms\"".to_owned(),
+            Self::DurationOrNone => "a duration such as \"1h\", or \"none\"".to_owned(),
+            Self::Share => "a share such as \"5%\"".to_owned(),
+            Self::Address => "an address such as \"127.0.0.1:8900\"".to_owned(),
+            Self::Url => "a URL such as \"http://127.0.0.1:9000\"".to_owned(),
+            Self::Word(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                format!("one of {}", words.join(", "))
+            }
+            Self::Status => "a status such as 503 or \"5xx\"".to_owned(),
+            Self::List(of) => format!("a list; each entry {}", of.expected()),
+            Self::Texts => "a table of strings".to_owned(),
+            Self::Named(_) => "a table of tables, each with a name of yours".to_owned(),
+            Self::Table(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => match keys.short {
+                Some(short) => format!("{}, or a table", short.expected()),
+                None => "a table".to_owned(),
+            },
+        }
     }
 }

@@ -24,7 +24,8 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     for (id, service) in services.iter_mut().enumerate() {
         service.unmatched = routes.len() as RouteId;
         let only = scenario.services.len() <= 1;
-        let name = if only { "unmatched".to_owned() } else { format!("unmatched-{}", service.name) };
+        let name =
+            if only { "unmatched".to_owned() } else { format!("unmatched-{}", service.name) };
         routes.push(Route {
             name: name.into(),
             service: id as ServiceId,
@@ -66,7 +67,7 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
 /// A name nobody knows, with the nearest one that is known.
 pub(super) fn unknown(what: &str, name: &Located<String>, known: &[&str]) -> Diagnostic {
     let note = Diagnostic::error(name.at, format!("there is no {what} `{}`", name.value));
-    match crate::document::suggest(&name.value, known.iter().copied()) {
+    match crate::document::suggest_name(&name.value, known.iter().copied()) {
         Some(near) => note.hint(format!("did you mean `{near}`?")),
         None if known.is_empty() => note.hint(format!("the scenario has no {what} at all")),
         None => note.hint(format!("there is {}", known.join(", "))),
@@ -90,7 +91,9 @@ fn safety(spec: &SafetySpec, notes: &mut Diagnostics) -> (Safety, Vec<NeverHost>
         };
         if let Ok(address) = address.parse::<IpAddr>() {
             let longest = if address.is_ipv4() { 32 } else { 128 };
-            match bits.map_or(Some(longest), |bits| bits.parse().ok().filter(|bits| *bits <= longest)) {
+            match bits
+                .map_or(Some(longest), |bits| bits.parse().ok().filter(|bits| *bits <= longest))
+            {
                 Some(bits) => networks.push((address, bits)),
                 None => notes.push(
                     Diagnostic::error(never.at, "the network's prefix length is out of range")
@@ -140,9 +143,12 @@ fn services(scenario: &Scenario, never: &[NeverHost], notes: &mut Diagnostics) -
     if let Some(upstream) = &scenario.proxy.upstream {
         if let Some(other) = scenario.services.first() {
             notes.push(
-                Diagnostic::error(upstream.at, "`upstream` is the short form for a scenario with one service")
-                    .also(other.name.at, "services are given here")
-                    .hint("write this one as a `[services.NAME]` too"),
+                Diagnostic::error(
+                    upstream.at,
+                    "`upstream` is the short form for a scenario with one service",
+                )
+                .also(other.name.at, "services are given here")
+                .hint("write this one as a `[services.NAME]` too"),
             );
         } else {
             let spec = ServiceSpec {
@@ -165,9 +171,14 @@ fn services(scenario: &Scenario, never: &[NeverHost], notes: &mut Diagnostics) -
     if services.is_empty() && notes.is_empty() {
         let note = Diagnostic {
             at: None,
-            ..Diagnostic::error(Place::default(), "no service: backburn does not know what it stands before")
+            ..Diagnostic::error(
+                Place::default(),
+                "no service: backburn does not know what it stands before",
+            )
         };
-        notes.push(note.hint("write `[services.NAME]` with `url = \"http://HOST:PORT\"`, or give --upstream URL"));
+        notes.push(note.hint(
+            "write `[services.NAME]` with `url = \"http://HOST:PORT\"`, or give --upstream URL",
+        ));
     }
     services
 }
@@ -251,8 +262,11 @@ fn routes(
     let mut places = Vec::new();
     if scenario.routes.is_empty() {
         for (id, service) in services.iter().enumerate() {
-            let name =
-                if services.len() == 1 { Arc::from("all") } else { format!("all-{}", service.name).into() };
+            let name = if services.len() == 1 {
+                Arc::from("all")
+            } else {
+                format!("all-{}", service.name).into()
+            };
             // Whatever comes in by the shared port goes to the first service without a port of
             // its own; only one of these can match there, and its rule stands first.
             rules.push(Rule {
@@ -285,7 +299,8 @@ fn routes(
                 found
             }
             None if services.len() > 1 => {
-                let message = format!("route `{}` does not say which service it belongs to", spec.name.value);
+                let message =
+                    format!("route `{}` does not say which service it belongs to", spec.name.value);
                 notes.push(
                     Diagnostic::error(spec.name.at, message)
                         .hint(format!("add `service = \"…\"`: {}", names.join(", "))),
@@ -329,11 +344,15 @@ fn path(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Segment>> {
     for (at, piece) in pieces.iter().enumerate() {
         let inner = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}'));
         match inner {
-            Some(name) if name.starts_with('*') && at + 1 == pieces.len() => segments.push(Segment::Rest),
+            Some(name) if name.starts_with('*') && at + 1 == pieces.len() => {
+                segments.push(Segment::Rest)
+            }
             Some(name) if name.starts_with('*') => {
                 return fail("`{*rest}` takes everything that is left", "it can only stand last");
             }
-            Some(name) if !name.is_empty() && !name.contains(['{', '}']) => segments.push(Segment::Param),
+            Some(name) if !name.is_empty() && !name.contains(['{', '}']) => {
+                segments.push(Segment::Param)
+            }
             _ if piece.contains(['{', '}', '*']) => {
                 return fail(
                     "`{name}` is a whole segment",
@@ -367,7 +386,11 @@ fn host(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<HostRule> {
         );
         return None;
     }
-    Some(if wildcard { HostRule::Suffix(name.to_owned()) } else { HostRule::Exact(name.to_owned()) })
+    Some(if wildcard {
+        HostRule::Suffix(name.to_owned())
+    } else {
+        HostRule::Exact(name.to_owned())
+    })
 }
 
 fn methods(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Method>> {
@@ -386,7 +409,8 @@ fn methods(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Method>> {
             }
             Err(_) => {
                 whole = false;
-                notes.push(Diagnostic::error(written.at, "not a method").hint("for example `POST`"));
+                notes
+                    .push(Diagnostic::error(written.at, "not a method").hint("for example `POST`"));
             }
         }
     }

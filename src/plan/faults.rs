@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::compile::unknown;
 use super::{Fault, FaultId, Route, Service, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::fault;
 use crate::scenario::{FaultSpec, Scenario};
 use crate::units::Share;
 
@@ -24,7 +23,11 @@ struct Group {
     taken: u32,
 }
 
-pub(super) fn compile(scenario: &Scenario, covered: Covered<'_>, notes: &mut Diagnostics) -> Vec<Fault> {
+pub(super) fn compile(
+    scenario: &Scenario,
+    covered: Covered<'_>,
+    notes: &mut Diagnostics,
+) -> Vec<Fault> {
     let mut groups: HashMap<String, Group> = HashMap::new();
     let mut faults = Vec::new();
     let mut by_route: Vec<Vec<FaultId>> = vec![Vec::new(); covered.routes.len()];
@@ -38,11 +41,12 @@ pub(super) fn compile(scenario: &Scenario, covered: Covered<'_>, notes: &mut Dia
         if spec.inject.is_empty() {
             let message = format!("fault `{}` injects nothing", spec.name.value);
             notes.push(
-                Diagnostic::error(spec.name.at, message).hint("add `inject.latency`, `inject.error` or `inject.abort`"),
+                Diagnostic::error(spec.name.at, message)
+                    .hint("add `inject.latency`, `inject.error` or `inject.abort`"),
             );
         }
         for inject in &spec.inject {
-            match fault::compile(&inject.value) {
+            match inject.value.compile() {
                 Ok(kind) => kinds.push(kind),
                 Err(wrong) => notes.extend(wrong),
             }
@@ -74,16 +78,22 @@ fn covers(spec: &FaultSpec, covered: &Covered<'_>, notes: &mut Diagnostics) -> V
     let mut found = Vec::new();
     if spec.routes.is_empty() {
         notes.push(
-            Diagnostic::error(spec.routes_at, format!("fault `{}` names no route", spec.name.value))
-                .hint("`routes = [\"NAME\"]`, or `[\"*\"]` for every unprotected route"),
+            Diagnostic::error(
+                spec.routes_at,
+                format!("fault `{}` names no route", spec.name.value),
+            )
+            .hint("`routes = [\"NAME\"]`, or `[\"*\"]` for every unprotected route"),
         );
     }
-    let known: Vec<&str> = covered.routes[..covered.named].iter().map(|route| &*route.name).collect();
+    let known: Vec<&str> =
+        covered.routes[..covered.named].iter().map(|route| &*route.name).collect();
     let never = |route: &Route| covered.services[usize::from(route.service)].never;
     for name in &spec.routes {
         if name.value == "*" {
             let open = covered.routes[..covered.named].iter().enumerate();
-            found.extend(open.filter(|(_, route)| !route.protected && !never(route)).map(|(at, _)| at));
+            found.extend(
+                open.filter(|(_, route)| !route.protected && !never(route)).map(|(at, _)| at),
+            );
             continue;
         }
         let Some(at) = known.iter().position(|known| *known == name.value) else {
@@ -93,14 +103,20 @@ fn covers(spec: &FaultSpec, covered: &Covered<'_>, notes: &mut Diagnostics) -> V
         let route = &covered.routes[at];
         if route.protected {
             notes.push(
-                Diagnostic::error(name.at, format!("route `{}` is protected: no fault may touch it", name.value))
-                    .hint("take it out here, or take `protected` off the route"),
+                Diagnostic::error(
+                    name.at,
+                    format!("route `{}` is protected: no fault may touch it", name.value),
+                )
+                .hint("take it out here, or take `protected` off the route"),
             );
         } else if never(route) {
             let service = &covered.services[usize::from(route.service)];
             notes.push(Diagnostic::error(
                 name.at,
-                format!("service `{}` lies in `[safety] never`: its routes are not faulted", service.name),
+                format!(
+                    "service `{}` lies in `[safety] never`: its routes are not faulted",
+                    service.name
+                ),
             ));
         } else {
             found.push(at);
@@ -151,8 +167,11 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
     });
     if known.routes != routes {
         notes.push(
-            Diagnostic::error(spec.routes_at, format!("members of group `{}` must name the same routes", group.value))
-                .also(known.at, "the first member's"),
+            Diagnostic::error(
+                spec.routes_at,
+                format!("members of group `{}` must name the same routes", group.value),
+            )
+            .also(known.at, "the first member's"),
         );
     }
     let from = known.taken;
@@ -160,8 +179,11 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
     if sum > u64::from(Share::ONE.billionths()) {
         let at = spec.probability.as_ref().map_or(group.at, |share| share.at);
         notes.push(
-            Diagnostic::error(at, format!("the members of group `{}` add up to {}%", group.value, sum as f64 / 1e7))
-                .hint("they exclude each other, so together they can be at most 100%"),
+            Diagnostic::error(
+                at,
+                format!("the members of group `{}` add up to {}%", group.value, sum as f64 / 1e7),
+            )
+            .hint("they exclude each other, so together they can be at most 100%"),
         );
     }
     known.taken = u32::try_from(sum).unwrap_or(u32::MAX).min(Share::ONE.billionths());
@@ -170,7 +192,12 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
 
 /// `[safety] max_faulted`: the chance that any fault hits, on any route. Independent faults combine
 /// as `1 − Π(1 − p)`, members of a group add.
-fn max_faulted(scenario: &Scenario, covered: &Covered<'_>, faults: &[Fault], notes: &mut Diagnostics) {
+fn max_faulted(
+    scenario: &Scenario,
+    covered: &Covered<'_>,
+    faults: &[Fault],
+    notes: &mut Diagnostics,
+) {
     let Some(limit) = &scenario.safety.max_faulted else { return };
     for route in covered.routes.iter() {
         let mut streams: HashMap<&str, f64> = HashMap::new();

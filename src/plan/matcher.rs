@@ -113,7 +113,13 @@ impl Matcher {
     /// from left to right; then exact host, wildcard host, any; then method given. `only`: the
     /// service whose own port it came in by. `path` is the raw path, without the query; matching
     /// decides on its canonical form. `None`: no route of the file matches.
-    pub fn find(&self, only: Option<ServiceId>, method: &Method, host: &str, path: &str) -> Option<RouteId> {
+    pub fn find(
+        &self,
+        only: Option<ServiceId>,
+        method: &Method,
+        host: &str,
+        path: &str,
+    ) -> Option<RouteId> {
         let path = canonical(path);
         let host = bare_host(host);
         let asked = Asked { only, method, host: &host };
@@ -149,7 +155,8 @@ impl Leaf {
         if !self.suffixes.is_empty() {
             // From the longest suffix to the shortest.
             for (at, _) in asked.host.match_indices('.') {
-                let found = self.suffixes.get(&asked.host[at..]).and_then(|choices| choose(choices, asked));
+                let found =
+                    self.suffixes.get(&asked.host[at..]).and_then(|choices| choose(choices, asked));
                 if found.is_some() {
                     return found;
                 }
@@ -327,7 +334,13 @@ mod tests {
                 HostRule::Any => (2, 0),
             };
             if fits {
-                fitting.push((rank, host_rank, longer, u8::from(rule.methods.is_empty()), rule.route));
+                fitting.push((
+                    rank,
+                    host_rank,
+                    longer,
+                    u8::from(rule.methods.is_empty()),
+                    rule.route,
+                ));
             }
         }
         fitting.into_iter().min().map(|(.., route)| route)

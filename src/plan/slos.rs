@@ -47,7 +47,9 @@ pub(super) fn compile(
             }),
         });
         if let Some(window) = spec.window.as_ref().filter(|window| window.value.is_zero()) {
-            notes.push(Diagnostic::error(window.at, "a window lasts some time").hint("for example `28d`"));
+            notes.push(
+                Diagnostic::error(window.at, "a window lasts some time").hint("for example `28d`"),
+            );
         }
     }
     for (route, ids) in routes.iter_mut().zip(by_route) {
@@ -56,7 +58,12 @@ pub(super) fn compile(
     slos
 }
 
-fn counts(spec: &SloSpec, routes: &[Route], services: &[Service], notes: &mut Diagnostics) -> Vec<usize> {
+fn counts(
+    spec: &SloSpec,
+    routes: &[Route],
+    services: &[Service],
+    notes: &mut Diagnostics,
+) -> Vec<usize> {
     if let (Some(service), Some(route)) = (&spec.service, spec.routes.first()) {
         notes.push(
             Diagnostic::error(service.at, "an SLO counts either `routes` or a `service`")
@@ -100,8 +107,11 @@ fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
     }
     let Some(tier) = &spec.tier else {
         notes.push(
-            Diagnostic::error(spec.name.at, format!("SLO `{}` has no `objective`", spec.name.value))
-                .hint("`objective = \"99.9%\"`, or a `tier`"),
+            Diagnostic::error(
+                spec.name.at,
+                format!("SLO `{}` has no `objective`", spec.name.value),
+            )
+            .hint("`objective = \"99.9%\"`, or a `tier`"),
         );
         return None;
     };
@@ -118,23 +128,33 @@ fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
 fn sli(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Sli> {
     let Some(sli) = &spec.sli else {
         notes.push(
-            Diagnostic::error(spec.name.at, format!("SLO `{}` does not say what is good", spec.name.value))
-                .hint("`sli.availability = {}` or `sli.latency = { threshold = \"800ms\" }`"),
+            Diagnostic::error(
+                spec.name.at,
+                format!("SLO `{}` does not say what is good", spec.name.value),
+            )
+            .hint("`sli.availability = {}` or `sli.latency = { threshold = \"800ms\" }`"),
         );
         return None;
     };
     Some(match &sli.value {
-        SliSpec::Availability { bad_status, exclude_status, abandoned_after } => Sli::Availability {
-            bad_status: bad_status.as_ref().map_or_else(
-                || BAD_STATUS.into(),
-                |patterns| patterns.iter().map(|pattern| pattern.value).collect(),
-            ),
-            exclude_status: exclude_status.iter().map(|pattern| pattern.value).collect(),
-            abandoned_after: abandoned_after.as_ref().map_or(Duration::from_secs(1), |after| after.value),
-        },
+        SliSpec::Availability { bad_status, exclude_status, abandoned_after } => {
+            Sli::Availability {
+                bad_status: bad_status.as_ref().map_or_else(
+                    || BAD_STATUS.into(),
+                    |patterns| patterns.iter().map(|pattern| pattern.value).collect(),
+                ),
+                exclude_status: exclude_status.iter().map(|pattern| pattern.value).collect(),
+                abandoned_after: abandoned_after
+                    .as_ref()
+                    .map_or(Duration::from_secs(1), |after| after.value),
+            }
+        }
         SliSpec::Latency { threshold, of, clock } => {
             if threshold.value.is_zero() {
-                notes.push(Diagnostic::error(threshold.at, "no answer takes no time").hint("for example `800ms`"));
+                notes.push(
+                    Diagnostic::error(threshold.at, "no answer takes no time")
+                        .hint("for example `800ms`"),
+                );
             }
             Sli::Latency {
                 threshold: threshold.value,

@@ -3,6 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod keys;
+mod read;
+
+pub use read::{load, read};
+
 use crate::diagnostic::{Located, Place, Sources};
 use crate::fault;
 use crate::units::Share;
@@ -95,7 +100,7 @@ pub struct FaultSpec {
     pub limit: Option<Located<u64>>,
     pub mark: Option<Located<bool>>,
     /// The `inject.*` kinds in file order.
-    pub inject: Vec<Located<fault::Spec>>,
+    pub inject: Vec<Located<Box<dyn fault::Spec>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -148,4 +153,9 @@ pub enum Clock {
     #[default]
     LastByte,
     FirstByte,
+}
+
+/// The language as JSON Schema.
+pub fn json_schema() -> serde_json::Value {
+    crate::document::schema::json_schema(&keys::ROOT)
 }

@@ -1,0 +1,75 @@
+//! `backburn check`, and how every verb loads a scenario.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{exit, output};
+use crate::diagnostic::{Diagnostics, Severity, Sources, render, to_json};
+use crate::plan::{self, Plan};
+use crate::scenario;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backburn check scenario.toml
+  backburn check drills/ --strict          warnings fail as well
+  backburn check scenario.toml --json      for editors and CI")]
+pub(super) struct CheckArgs {
+    /// Scenario files or directories, merged in this order.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Sets a key over the files: `faults.slow.probability="5%"`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Warnings fail as well.
+    #[arg(long, env = "BACKBURN_STRICT")]
+    strict: bool,
+    /// The mistakes as JSON on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads and compiles; all mistakes, whichever stage found them.
+pub(super) fn load(files: &[PathBuf], sets: &[String]) -> (Option<Plan>, Diagnostics, Sources) {
+    let (scenario, mut notes) = scenario::load(files, sets);
+    let readable = notes.iter().all(|note| note.severity != Severity::Error);
+    let (plan, more) = plan::compile(&scenario);
+    // What the reader has complained of already is often missing for the compiler.
+    notes.extend(more.into_iter().filter(|note| readable || note.at.is_some()));
+    notes.sort_by_key(|note| note.at);
+    notes.dedup();
+    (plan.filter(|_| readable), notes, scenario.sources)
+}
+
+pub(super) fn check(args: &CheckArgs) -> u8 {
+    let (plan, notes, sources) = load(&args.files, &args.sets);
+    if args.json {
+        output::data(&format!("{:#}\n", to_json(&notes, &sources)));
+    } else {
+        output::say(render(&notes, &sources, output::colour()).trim_end());
+    }
+    let errors = notes.iter().filter(|note| note.severity == Severity::Error).count();
+    let warnings = notes.len() - errors;
+    match plan {
+        Some(plan) if !(args.strict && warnings > 0) => {
+            if !args.json {
+                output::say(&format!(
+                    "ok: {} services, {} routes, {} faults, {} SLOs, {warnings} warnings",
+                    plan.services.len(),
+                    plan.routes.len() - plan.services.len(),
+                    plan.faults.len(),
+                    plan.slos.len()
+                ));
+            }
+            0
+        }
+        _ => {
+            if !args.json {
+                let plural = if errors == 1 { "mistake" } else { "mistakes" };
+                output::say(&format!("{errors} {plural}, {warnings} warnings"));
+            }
+            exit::USAGE
+        }
+    }
+}

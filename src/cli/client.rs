@@ -1,0 +1,281 @@
+//! Driving a running instance: status, halt, rearm, pause, resume, start, finish.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+use super::{exit, output};
+
+/// How long an instance has to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    /// The instance's admin address [default: found by the data and runtime directories].
+    #[arg(long, env = "BACKBURN_ADMIN_URL", value_name = "URL")]
+    admin_url: Option<String>,
+    /// The data directory to look for instances in.
+    #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR")]
+    data: PathBuf,
+    /// The answer as JSON on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Tries the API, then SIGUSR1, then the HALT file, and says which worked. A halt latches: only
+`backburn rearm --reason TEXT` lifts it, and `backburn resume` injects again.")]
+pub(super) struct HaltArgs {
+    #[command(flatten)]
+    at: ClientArgs,
+    /// Kept with the halt.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RearmArgs {
+    #[command(flatten)]
+    at: ClientArgs,
+    /// Why it is safe to go on.
+    #[arg(long)]
+    reason: String,
+}
+
+/// An instance that runs.
+#[derive(Debug)]
+struct Found {
+    admin: String,
+    pid: Option<i32>,
+    data: Option<PathBuf>,
+    drill: String,
+}
+
+/// Instances by their `run.json`, or the one that was named.
+fn find(args: &ClientArgs) -> Vec<Found> {
+    if let Some(url) = &args.admin_url {
+        let admin = url.trim_end_matches('/').to_owned();
+        return vec![Found { drill: admin.clone(), admin, pid: None, data: None }];
+    }
+    let mut places = vec![args.data.join("drills")];
+    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR") {
+        places.push(Path::new(&runtime).join("backburn"));
+    }
+    let mut found: Vec<Found> = Vec::new();
+    for place in places {
+        let Ok(entries) = fs::read_dir(place) else { continue };
+        for entry in entries.flatten() {
+            let Some(instance) = read_instance(&entry.path().join("run.json")) else { continue };
+            if found.iter().all(|known| known.pid != instance.pid) {
+                found.push(instance);
+            }
+        }
+    }
+    found
+}
+
+/// `None` when there is none, or its process is gone.
+fn read_instance(path: &Path) -> Option<Found> {
+    let value: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let pid = i32::try_from(value["pid"].as_i64()?).ok()?;
+    crate::os::process_exists(pid).then(|| Found {
+        admin: value["admin"].as_str().unwrap_or_default().to_owned(),
+        pid: Some(pid),
+        data: value["data"].as_str().map(PathBuf::from),
+        drill: value["drill"].as_str().unwrap_or_default().to_owned(),
+    })
+}
+
+/// One call to the admin API.
+async fn call(
+    admin: &str,
+    method: Method,
+    path: &str,
+    body: &Value,
+) -> Result<(StatusCode, Value), String> {
+    let whole = async {
+        let authority = admin.strip_prefix("http://").ok_or_else(|| {
+            format!("{admin} is no admin URL; it looks like http://127.0.0.1:8901")
+        })?;
+        let stream =
+            tokio::net::TcpStream::connect(authority).await.map_err(|error| error.to_string())?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        tokio::spawn(connection);
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", authority)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(text)))
+            .map_err(|error| error.to_string())?;
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let bytes =
+            response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    };
+    tokio::time::timeout(PATIENCE, whole).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+}
+
+/// The one instance a verb is for.
+fn the_one(args: &ClientArgs) -> Option<Found> {
+    let mut found = find(args);
+    if found.len() > 1 {
+        output::say("several instances run; name one with --admin-url:");
+        for instance in &found {
+            output::say(&format!("  {}  {}", instance.admin, instance.drill));
+        }
+        return None;
+    }
+    if found.is_empty() {
+        nothing(args);
+    }
+    found.pop()
+}
+
+fn nothing(args: &ClientArgs) {
+    output::say(&format!(
+        "no running instance found in {} nor in the runtime directory; name it with --admin-url",
+        args.data.display()
+    ));
+}
+
+fn on(args: &ClientArgs, method: &Method, path: &str, body: &Value) -> Result<Value, u8> {
+    let instance = the_one(args).ok_or(exit::NO_START)?;
+    let runtime = output::runtime().ok_or(exit::NO_START)?;
+    match runtime.block_on(call(&instance.admin, method.clone(), path, body)) {
+        Ok((status, value)) if status.is_success() => Ok(value),
+        Ok((status, value)) => {
+            let detail = value["detail"].as_str().unwrap_or("no reason given");
+            output::say(&format!("{status}: {detail}"));
+            Err(1)
+        }
+        Err(error) => {
+            output::say(&format!("{}: {error}", instance.admin));
+            Err(exit::NO_START)
+        }
+    }
+}
+
+fn show(args: &ClientArgs, status: &Value) {
+    if args.json {
+        output::data(&format!("{status:#}\n"));
+        return;
+    }
+    let mut text = format!(
+        "{}  {}  {}  seed {}  {} requests, {} held\n",
+        status["drill"].as_str().unwrap_or_default(),
+        status["state"].as_str().unwrap_or_default(),
+        if status["injecting"] == json!(true) { "injecting" } else { "not injecting" },
+        status["seed"],
+        status["requests"],
+        status["held"],
+    );
+    if let Some(halt) = status["halt"].as_object() {
+        text.push_str(&format!("halted by {}: {}\n", halt["by"], halt["reason"]));
+    }
+    if let Some(why) = status["pass_through"].as_str() {
+        text.push_str(&format!("pass-through only: {why}\n"));
+    }
+    for slo in status["slos"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "slo {}  total {}  good {}  bad {} (injected {}, masked {}, organic {})\n",
+            slo["name"].as_str().unwrap_or_default(),
+            slo["total"],
+            slo["good"],
+            slo["bad"],
+            slo["injected"],
+            slo["masked"],
+            slo["organic"],
+        ));
+    }
+    output::data(&text);
+}
+
+pub(super) fn status(args: &ClientArgs) -> u8 {
+    match on(args, &Method::GET, "/api/v1/status", &Value::Null) {
+        Ok(status) => {
+            show(args, &status);
+            0
+        }
+        Err(code) => code,
+    }
+}
+
+pub(super) fn drill(args: &ClientArgs, verb: &str) -> u8 {
+    match on(args, &Method::POST, &format!("/api/v1/drill/{verb}"), &Value::Null) {
+        Ok(status) => {
+            show(args, &status);
+            0
+        }
+        Err(code) => code,
+    }
+}
+
+pub(super) fn rearm(args: &RearmArgs) -> u8 {
+    match on(&args.at, &Method::POST, "/api/v1/drill/rearm", &json!({ "reason": args.reason })) {
+        Ok(status) => {
+            show(&args.at, &status);
+            output::say("paused; `backburn resume` injects again");
+            0
+        }
+        Err(code) => code,
+    }
+}
+
+pub(super) fn halt(args: &HaltArgs) -> u8 {
+    let found = find(&args.at);
+    if found.is_empty() {
+        nothing(&args.at);
+        return exit::NO_START;
+    }
+    let Some(runtime) = output::runtime() else { return exit::NO_START };
+    let mut all = true;
+    for instance in &found {
+        match halt_one(&runtime, instance, &args.reason) {
+            Ok(way) => output::say(&format!("halted {} ({way})", instance.drill)),
+            Err(tried) => {
+                all = false;
+                output::say(&format!("NOT HALTED {}: {tried}", instance.drill));
+            }
+        }
+    }
+    if all { 0 } else { exit::NO_START }
+}
+
+/// The API, then SIGUSR1, then the HALT file; which one worked, or what each said.
+fn halt_one(
+    runtime: &tokio::runtime::Runtime,
+    instance: &Found,
+    reason: &str,
+) -> Result<String, String> {
+    let body = json!({ "reason": reason });
+    let api =
+        match runtime.block_on(call(&instance.admin, Method::POST, "/api/v1/drill/halt", &body)) {
+            Ok((StatusCode::OK, _)) => return Ok("by the API".to_owned()),
+            Ok((status, _)) => format!("API: {status}"),
+            Err(error) => format!("API: {error}"),
+        };
+    let signal = match instance.pid.map(crate::os::signal_halt) {
+        Some(Ok(())) => return Ok(format!("by SIGUSR1; {api}")),
+        Some(Err(error)) => format!("SIGUSR1: {error}"),
+        None => "SIGUSR1: its process id is not known".to_owned(),
+    };
+    let file = match instance.data.as_ref().map(|data| fs::write(data.join("HALT"), reason)) {
+        Some(Ok(())) => return Ok(format!("by the HALT file; {api}; {signal}")),
+        Some(Err(error)) => format!("HALT file: {error}"),
+        None => "HALT file: its data directory is not known".to_owned(),
+    };
+    Err(format!("{api}; {signal}; {file}"))
+}

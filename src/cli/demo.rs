@@ -1,0 +1,135 @@
+//! `backburn demo`: the sample shop, traffic and the seed scenario in one process.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+
+use super::{exit, load, output, run};
+use crate::app::{self, Options, Running};
+use crate::demo::load::{Load, run as send};
+use crate::demo::shop;
+
+const SCENARIO: &str = include_str!("../../scenarios/seed-chaos.toml");
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backburn demo
+  backburn demo --for 90s --seed 7")]
+pub(super) struct DemoArgs {
+    #[arg(long = "for", env = "BACKBURN_DEMO_FOR", default_value = "30s", value_parser = load::duration, value_name = "DURATION")]
+    duration: Duration,
+    /// Requests a second.
+    #[arg(long, default_value_t = 50.0)]
+    rps: f64,
+    /// The same seed gives the same faults.
+    #[arg(long, env = "BACKBURN_SEED")]
+    seed: Option<u64>,
+}
+
+pub(super) fn demo(args: &DemoArgs) -> u8 {
+    let Some(runtime) = output::runtime() else { return exit::NO_START };
+    let code = match runtime.block_on(show(args)) {
+        Ok(code) => code,
+        Err(error) => {
+            output::say(&format!("error: {error}"));
+            exit::NO_START
+        }
+    };
+    runtime.shutdown_background();
+    code
+}
+
+async fn show(args: &DemoArgs) -> Result<u8, String> {
+    let mut signals = run::Signals::catch().map_err(|error| error.to_string())?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let bind = async || TcpListener::bind(any).await.map_err(|error| error.to_string());
+    let (payments, checkout) = (bind().await?, bind().await?);
+    let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
+    let (payments_at, checkout_at) = (address(&payments)?, address(&checkout)?);
+    let router = shop::checkout(&format!("http://{payments_at}")).map_err(|failed| failed.0)?;
+    let mut shops = tokio::task::JoinSet::new();
+    shops.spawn(shop::serve(payments, shop::payments()));
+    shops.spawn(shop::serve(checkout, router));
+
+    let plan = run::built_in(SCENARIO, &[format!("proxy.upstream=\"http://{checkout_at}\"")])?;
+    let title = plan.name.clone();
+    let options = Options {
+        plan,
+        seed: args.seed,
+        listen: Some(any),
+        admin_listen: Some(any),
+        data: None,
+        environment: None,
+        workers: None,
+        hold: false,
+        ready_file: None,
+    };
+    let running = app::start(options).await.map_err(|error| error.to_string())?;
+    run::announce(
+        &running,
+        &[format!(
+            "shop      checkout http://{checkout_at}, calling payments http://{payments_at}"
+        )],
+    );
+    output::say(&format!(
+        "traffic   {} requests a second for {} s; 10% wait 2 s more, 5% get a 500, never both; /flaky fails 1 in 20 by itself",
+        args.rps,
+        args.duration.as_secs()
+    ));
+    let load = Load {
+        url: running.instance.proxy.clone(),
+        rate: args.rps,
+        duration: args.duration,
+        connections: 256,
+        requests: [
+            ("GET", "/api/items"),
+            ("POST", "/api/checkout/{n}?fallback"),
+            ("GET", "/flaky"),
+        ]
+        .map(|(method, path)| (method.to_owned(), path.to_owned()))
+        .into(),
+        slow: Duration::from_secs(2),
+    };
+    let slow = load.slow;
+    let tally = tokio::select! {
+        tally = send(load) => tally.map_err(|failed| failed.0)?,
+        () = progress(&running) => return Ok(exit::NO_START),
+        () = signals.end() => {
+            output::say("interrupted");
+            running.stop().await;
+            return Ok(exit::INTERRUPTED);
+        }
+    };
+    let started = running.started;
+    let snapshot = running.stop().await;
+    let elapsed = crate::clock::now().saturating_duration_since(started);
+    output::say(app::summary(&snapshot, elapsed, &title).trim_end());
+    output::say(&format!("what the clients saw: {}", load::table(&tally, slow).trim_end()));
+    output::say(
+        "next: your own service: backburn run scenarios/seed-chaos.toml --upstream http://127.0.0.1:3000",
+    );
+    Ok(0)
+}
+
+/// A line every five seconds, for as long as nothing dies.
+async fn progress(running: &Running) {
+    let lines = async {
+        let every = Duration::from_secs(5);
+        let mut tick = tokio::time::interval(every);
+        tick.tick().await;
+        let mut before = running.snapshot();
+        loop {
+            tick.tick().await;
+            let now = running.snapshot();
+            output::say(&app::progress(&now, &before, every, "running", running.held()));
+            before = now;
+        }
+    };
+    tokio::select! {
+        () = lines => {}
+        why = running.tend() => output::say(&format!("error: {why}")),
+    }
+}

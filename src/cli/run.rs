@@ -1,0 +1,299 @@
+//! `backburn run`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{check, exit, output};
+use crate::app::{self, Options, Running};
+use crate::diagnostic::render;
+use crate::plan::{self, Plan};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backburn run scenario.toml
+  backburn run scenario.toml --env staging --seed 42
+  backburn run --upstream http://127.0.0.1:3000          record only, no faults
+  backburn run scenario.toml --set faults.slow.probability=1% --listen 127.0.0.1:0
+  backburn halt                                          from another terminal")]
+pub(super) struct RunArgs {
+    /// Scenario files or directories, merged in this order.
+    #[arg(required_unless_present = "upstream")]
+    files: Vec<PathBuf>,
+    /// The service to stand before; without a file, a plain recording proxy.
+    #[arg(long, env = "BACKBURN_UPSTREAM", value_name = "URL")]
+    upstream: Option<String>,
+    /// Where requests come in [default: 127.0.0.1:8900]; port 0 takes a free one.
+    #[arg(long, env = "BACKBURN_LISTEN", value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where the API and metrics are [default: 127.0.0.1:8901].
+    #[arg(long, env = "BACKBURN_ADMIN_LISTEN", value_name = "ADDR")]
+    admin_listen: Option<SocketAddr>,
+    /// The same seed gives the same faults [default: the file's, else random].
+    #[arg(long, env = "BACKBURN_SEED")]
+    seed: Option<u64>,
+    /// Where the drill is kept and the HALT file is looked for; `none` keeps nothing.
+    #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR|none")]
+    data: PathBuf,
+    /// Sets a key over the files: `faults.slow.inject.latency=20ms`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Which environment this is; a scenario may be for some only.
+    #[arg(long = "env", env = "BACKBURN_ENV", value_name = "NAME")]
+    environment: Option<String>,
+    /// Worker threads [default: the file's, else one a core].
+    #[arg(long, env = "BACKBURN_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    /// Log at this level: error, warn, info, debug.
+    #[arg(long, env = "BACKBURN_LOG", default_value = "info", value_name = "LEVEL")]
+    log: String,
+    #[arg(long, env = "BACKBURN_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Wait for `backburn start` before anything is injected.
+    #[arg(long, env = "BACKBURN_HOLD")]
+    hold: bool,
+    /// End when the drill's time is over (`max_drill`).
+    #[arg(long, env = "BACKBURN_EXIT_WHEN_DONE")]
+    exit_when_done: bool,
+    /// Written, by rename, once traffic is accepted: addresses, pid, drill and seed as JSON.
+    #[arg(long, env = "BACKBURN_READY_FILE", value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Seconds between progress lines; 0: none.
+    #[arg(long, env = "BACKBURN_PROGRESS", default_value_t = 10, value_name = "SECONDS")]
+    progress: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The signals of a running instance, caught before anything listens: SIGUSR1's default action
+/// would kill the process it should only halt.
+pub(super) struct Signals {
+    halt: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Must be called inside the runtime.
+    pub(super) fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            halt: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the signal to end.
+    pub(super) async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+pub(super) fn run(args: RunArgs) -> u8 {
+    let Some(plan) = plan_of(&args) else { return exit::USAGE };
+    init_log(&args.log, args.log_format);
+    let Some(runtime) = output::runtime() else { return exit::NO_START };
+    let code = runtime.block_on(drill(args, plan));
+    // Whatever the control plane still does must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+fn plan_of(args: &RunArgs) -> Option<Plan> {
+    let (plan, notes, sources) = match &args.upstream {
+        Some(upstream) => {
+            let mut sets = args.sets.clone();
+            sets.push(format!("proxy.upstream={upstream:?}"));
+            if args.files.is_empty() {
+                // What a recording proxy can say about a service nobody described.
+                sets.push("name=\"recording\"".to_owned());
+                sets.push(
+                    "slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned(),
+                );
+            }
+            check::load(&args.files, &sets)
+        }
+        None => check::load(&args.files, &args.sets),
+    };
+    if !notes.is_empty() {
+        output::say(render(&notes, &sources, output::colour()).trim_end());
+    }
+    plan
+}
+
+fn init_log(level: &str, format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Set once a process; a second time there is one already, which will do.
+    let _ = match format {
+        LogFormat::Text => log.with_target(false).with_ansi(output::colour()).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+async fn drill(args: RunArgs, plan: Plan) -> u8 {
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => {
+            output::say(&format!("cannot catch signals: {error}"));
+            return exit::NO_START;
+        }
+    };
+    let title = plan.name.clone();
+    let facts = facts(&plan);
+    let data = (args.data.as_os_str() != "none").then_some(args.data);
+    let running = app::start(Options {
+        plan,
+        seed: args.seed,
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        data,
+        environment: args.environment,
+        workers: args.workers,
+        hold: args.hold,
+        ready_file: args.ready_file,
+    })
+    .await;
+    let running = match running {
+        Ok(running) => running,
+        Err(error) => {
+            output::say(&format!("error: {error}"));
+            return exit::NO_START;
+        }
+    };
+    announce(&running, &facts);
+    let progress = Duration::from_secs(args.progress);
+    let died = watch(&running, &mut signals, progress, args.exit_when_done).await;
+    if let Some(why) = died {
+        output::say(&format!("error: {why}; ending"));
+        return exit::NO_START;
+    }
+    let started = running.started;
+    let standing = running.control.standing(crate::clock::now());
+    let halted = standing.halt.is_some();
+    let stopping = running.stop();
+    let snapshot = tokio::select! {
+        snapshot = stopping => snapshot,
+        () = signals.end() => {
+            output::say("interrupted before an orderly end");
+            return exit::INTERRUPTED;
+        }
+    };
+    let elapsed = crate::clock::now().saturating_duration_since(started);
+    output::say(app::summary(&snapshot, elapsed, &title).trim_end());
+    if halted { exit::HALTED } else { 0 }
+}
+
+/// Scenario facts for the start lines, one a line.
+fn facts(plan: &Plan) -> Vec<String> {
+    let mut facts = vec![format!(
+        "scenario  {}: {} services, {} routes, {} faults, {} SLOs",
+        plan.name,
+        plan.services.len(),
+        plan.routes.len() - plan.services.len(),
+        plan.faults.iter().filter(|fault| fault.enabled).count(),
+        plan.slos.len()
+    )];
+    for service in &plan.services {
+        facts.push(format!("service   {} -> {}", service.name, service.url));
+    }
+    if let Some(hypothesis) = &plan.hypothesis {
+        facts.push(format!("question  {hypothesis}"));
+    }
+    facts.push(match plan.safety.max_drill {
+        Some(max) => {
+            format!("ends      injection stops by itself after {} s (max_drill)", max.as_secs())
+        }
+        None => "ends      only by hand: max_drill is \"none\"".to_owned(),
+    });
+    facts
+}
+
+/// One start line a fact.
+pub(super) fn announce(running: &Running, facts: &[String]) {
+    let instance = &running.instance;
+    output::say(&format!("proxy     {}", instance.proxy));
+    for (name, url) in &instance.services {
+        output::say(&format!("proxy     {url} (service {name})"));
+    }
+    output::say(&format!("admin     {}/api/v1/status  {}/metrics", instance.admin, instance.admin));
+    for fact in facts {
+        output::say(fact);
+    }
+    output::say(&format!("drill     {}  seed {}", instance.drill, instance.seed));
+    output::say(&format!("limits    {} client connections", running.connections));
+    let file = running
+        .halt_file
+        .as_ref()
+        .map_or(String::new(), |path| format!(", or `touch {}`", path.display()));
+    output::say(&format!(
+        "halt      `backburn halt`, or `kill -USR1 {}`{file}",
+        std::process::id()
+    ));
+    if let Some(why) = running.control.pass_through() {
+        output::say(&format!("PASS-THROUGH ONLY: {why}"));
+    }
+    let standing = running.control.standing(crate::clock::now());
+    output::say(&format!(
+        "ready     {}",
+        if standing.injecting { "injecting" } else { standing.state.as_str() }
+    ));
+}
+
+/// Until the end is asked for; `Some`: something died instead.
+async fn watch(
+    running: &Running,
+    signals: &mut Signals,
+    every: Duration,
+    exit_when_done: bool,
+) -> Option<String> {
+    let tending = running.tend();
+    tokio::pin!(tending);
+    let mut progress = tokio::time::interval(every.max(Duration::from_secs(1)));
+    progress.tick().await;
+    let mut before = running.snapshot();
+    loop {
+        tokio::select! {
+            why = &mut tending => return Some(why),
+            () = running.finish.notified() => return None,
+            _ = signals.terminate.recv() => return None,
+            _ = signals.interrupt.recv() => return None,
+            _ = signals.halt.recv() => {
+                running.control.halt(crate::clock::now(), "SIGUSR1", "");
+            }
+            _ = progress.tick() => {
+                let standing = running.control.standing(crate::clock::now());
+                if exit_when_done && standing.over {
+                    return None;
+                }
+                if !every.is_zero() {
+                    let now = running.snapshot();
+                    let state = standing.state.as_str();
+                    output::say(&app::progress(&now, &before, every, state, running.held()));
+                    before = now;
+                }
+            }
+        }
+    }
+}
+
+/// A plan from text that ships with the program.
+pub(super) fn built_in(text: &str, sets: &[String]) -> Result<Plan, String> {
+    let sources = vec![("built-in".to_owned(), text.to_owned())];
+    let (scenario, mut notes) = crate::scenario::read(sources, sets);
+    let (plan, more) = plan::compile(&scenario);
+    notes.extend(more);
+    plan.ok_or_else(|| render(&notes, &scenario.sources, false))
+}

@@ -1,0 +1,84 @@
+//! `backburn sample-service`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::{exit, output};
+use crate::demo::shop;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backburn sample-service
+  backburn sample-service --payments-url http://127.0.0.1:8910     checkout calls payments through backburn
+
+checkout: POST /api/checkout/{cart} (?fallback), GET /api/items /flaky /slow?ms=N /bytes/{n} /healthz, POST /echo
+payments: POST /v2/charges, GET /healthz")]
+pub(super) struct SampleArgs {
+    #[arg(
+        long,
+        env = "BACKBURN_SAMPLE_LISTEN",
+        default_value = "127.0.0.1:9000",
+        value_name = "ADDR"
+    )]
+    listen: SocketAddr,
+    #[arg(
+        long,
+        env = "BACKBURN_SAMPLE_PAYMENTS_LISTEN",
+        default_value = "127.0.0.1:9100",
+        value_name = "ADDR"
+    )]
+    payments_listen: SocketAddr,
+    /// Where checkout finds payments [default: the payments it starts itself].
+    #[arg(long, env = "PAYMENTS_URL", value_name = "URL")]
+    payments_url: Option<String>,
+    /// Written, by rename, once both answer.
+    #[arg(long, env = "BACKBURN_SAMPLE_READY_FILE", value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+pub(super) fn sample(args: &SampleArgs) -> u8 {
+    let Some(runtime) = output::runtime() else { return exit::NO_START };
+    match runtime.block_on(serve(args)) {
+        Ok(()) => 0,
+        Err(error) => {
+            output::say(&format!("error: {error}"));
+            exit::NO_START
+        }
+    }
+}
+
+async fn serve(args: &SampleArgs) -> Result<(), String> {
+    let bind = async |address: SocketAddr| {
+        TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen on {address}: {error}"))
+    };
+    let payments = bind(args.payments_listen).await?;
+    let checkout = bind(args.listen).await?;
+    let local = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
+    let payments_at = format!("http://{}", local(&payments)?);
+    let checkout_at = format!("http://{}", local(&checkout)?);
+    let url = args.payments_url.as_deref().unwrap_or(&payments_at);
+    let router = shop::checkout(url).map_err(|failed| failed.0)?;
+    output::say(&format!("checkout  {checkout_at}  (calls payments at {url})"));
+    output::say(&format!("payments  {payments_at}"));
+    let payments = tokio::spawn(shop::serve(payments, shop::payments()));
+    let checkout = tokio::spawn(shop::serve(checkout, router));
+    if let Some(path) = &args.ready_file {
+        let ready =
+            json!({ "checkout": checkout_at, "payments": payments_at, "pid": std::process::id() });
+        crate::app::write_by_rename(path, format!("{ready:#}\n").as_bytes())
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    let mut signals = super::run::Signals::catch().map_err(|error| error.to_string())?;
+    tokio::select! {
+        () = signals.end() => Ok(()),
+        ended = payments => Err(format!("payments has ended: {ended:?}")),
+        ended = checkout => Err(format!("checkout has ended: {ended:?}")),
+    }
+}

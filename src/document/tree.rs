@@ -1,0 +1,275 @@
+//! The tree of one or more documents: owned, with places, in file order. TOML's own tables are
+//! sorted by key, so order is won back from where each key stands.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub at: Place,
+    pub content: Content,
+}
+
+/// What a value is.
+#[derive(Debug, Clone)]
+pub enum Content {
+    Text(String),
+    /// `None`: more than 128 bits hold.
+    Integer(Option<i128>),
+    /// As written: `0.5`, `nan`.
+    Float(String),
+    Bool(bool),
+    Datetime,
+    List(Vec<Item>),
+    Table(Vec<Entry>),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub name: String,
+    pub name_at: Place,
+    pub item: Item,
+}
+
+impl Content {
+    /// In words, for "found …".
+    pub fn found(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) | Self::Float(_) => "a number",
+            Self::Bool(_) => "a boolean",
+            Self::Datetime => "a date",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+/// Reads one document. Syntax errors are noted; what could be read around them is returned.
+pub fn parse(text: &str, file: u16, notes: &mut Diagnostics) -> Vec<Entry> {
+    if let Some(at) = too_deep(text) {
+        let at = Place { file, start: at, end: at + 1 };
+        notes.push(Diagnostic::error(at, "too many dots in one key"));
+        return Vec::new();
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let at = place(file, widen(text, span));
+        let message = error.message().lines().next().unwrap_or_default();
+        let mut note = Diagnostic::error(at, syntax_message(message));
+        if message.contains("duplicate key") {
+            let (_, first) = (note.label("again here"), first_of(text, at));
+            note = Diagnostic::error(at, duplicate_message(text, at)).label("again here");
+            if let Some(first) = first {
+                note = note.also(first, "first here");
+            }
+        }
+        notes.push(note);
+    }
+    convert_table(table.get_ref(), file)
+}
+
+/// Adds the entries of a further document: tables at the top merge key by key, and whatever is
+/// there twice after that is a mistake that shows both places.
+pub fn merge(into: &mut Vec<Entry>, from: Vec<Entry>, notes: &mut Diagnostics) {
+    merge_level(into, from, 1, notes);
+}
+
+fn merge_level(into: &mut Vec<Entry>, from: Vec<Entry>, levels: u8, notes: &mut Diagnostics) {
+    for entry in from {
+        let Some(known) = into.iter_mut().find(|known| known.name == entry.name) else {
+            into.push(entry);
+            continue;
+        };
+        match (&mut known.item.content, entry.item.content) {
+            (Content::Table(old), Content::Table(new)) if levels > 0 => {
+                merge_level(old, new, levels - 1, notes);
+            }
+            _ => notes.push(
+                Diagnostic::error(entry.name_at, format!("`{}` is defined twice", entry.name))
+                    .label("again here")
+                    .also(known.name_at, "first here"),
+            ),
+        }
+    }
+}
+
+/// Puts one value over the tree, making tables on the way where there are none.
+pub fn overlay(into: &mut Vec<Entry>, path: &[(String, Place)], value: Item) {
+    let Some(((name, name_at), rest)) = path.split_first() else { return };
+    let index = into.iter().position(|known| known.name == *name).unwrap_or_else(|| {
+        let item = Item { at: *name_at, content: Content::Table(Vec::new()) };
+        into.push(Entry { name: name.clone(), name_at: *name_at, item });
+        into.len() - 1
+    });
+    let known = &mut into[index];
+    if rest.is_empty() {
+        known.name_at = *name_at;
+        known.item = value;
+        return;
+    }
+    if !matches!(known.item.content, Content::Table(_)) {
+        known.name_at = *name_at;
+        known.item = Item { at: *name_at, content: Content::Table(Vec::new()) };
+    }
+    if let Content::Table(entries) = &mut known.item.content {
+        overlay(entries, rest, value);
+    }
+}
+
+/// Reads one value on its own (`20`, `"5%"`, `{ mean = "1s" }`); what is not TOML is a string.
+/// `offset`: where the value begins in its source.
+pub fn value(text: &str, file: u16, offset: u32) -> Item {
+    let end = offset.saturating_add(u32::try_from(text.len()).unwrap_or(u32::MAX));
+    let whole = Place { file, start: offset, end };
+    let mut item = match DeValue::parse(text) {
+        Ok(value) if too_deep(text).is_none() => convert(&value, file),
+        _ => return Item { at: whole, content: Content::Text(text.to_owned()) },
+    };
+    shift(&mut item, offset);
+    item
+}
+
+fn shift(item: &mut Item, offset: u32) {
+    let moved = |at: &mut Place| {
+        at.start = at.start.saturating_add(offset);
+        at.end = at.end.saturating_add(offset);
+    };
+    moved(&mut item.at);
+    match &mut item.content {
+        Content::List(items) => items.iter_mut().for_each(|item| shift(item, offset)),
+        Content::Table(entries) => {
+            for entry in entries {
+                moved(&mut entry.name_at);
+                shift(&mut entry.item, offset);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn convert_table(table: &DeTable<'_>, file: u16) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = table
+        .iter()
+        .map(|(name, value)| Entry {
+            name: name.get_ref().clone().into_owned(),
+            name_at: place(file, name.span()),
+            item: convert(value, file),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.name_at.start);
+    entries
+}
+
+fn convert(value: &Spanned<DeValue<'_>>, file: u16) -> Item {
+    let content = match value.get_ref() {
+        DeValue::String(text) => Content::Text(text.clone().into_owned()),
+        DeValue::Integer(number) => {
+            Content::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
+        }
+        DeValue::Float(number) => Content::Float(number.as_str().to_owned()),
+        DeValue::Boolean(yes) => Content::Bool(*yes),
+        DeValue::Datetime(_) => Content::Datetime,
+        DeValue::Array(items) => {
+            Content::List(items.iter().map(|item| convert(item, file)).collect())
+        }
+        DeValue::Table(table) => Content::Table(convert_table(table, file)),
+    };
+    Item { at: place(file, value.span()), content }
+}
+
+fn place(file: u16, span: std::ops::Range<usize>) -> Place {
+    // Sources are held to 1 MiB before they come here.
+    let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    Place { file, start: offset(span.start), end: offset(span.end) }
+}
+
+/// Empty spans point between characters; a caret needs one to stand under.
+fn widen(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    if span.start < span.end {
+        return span;
+    }
+    let next = text.get(span.start..).and_then(|rest| rest.chars().next());
+    match next {
+        Some(c) if c != '\n' => span.start..span.start + c.len_utf8(),
+        _ => span,
+    }
+}
+
+/// The parser's words, in the house's form.
+fn syntax_message(message: &str) -> String {
+    let mut message = message.trim().to_owned();
+    if message.is_empty() {
+        "this is not TOML".clone_into(&mut message);
+    }
+    message
+}
+
+fn line_around(text: &str, at: u32) -> &str {
+    let at = at as usize;
+    let start = text.get(..at).and_then(|head| head.rfind('\n')).map_or(0, |i| i + 1);
+    text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default()
+}
+
+fn duplicate_message(text: &str, at: Place) -> String {
+    let line = line_around(text, at.start).trim();
+    let name = if line.starts_with('[') {
+        line.split('#').next().unwrap_or_default().trim()
+    } else {
+        text.get(at.start as usize..at.end as usize).unwrap_or_default()
+    };
+    format!("`{name}` is defined twice")
+}
+
+/// Where the first of two equal keys stands; the parser names only the second. By the look of the
+/// text: a heading's twin is the same heading, a key's twin is a line that starts alike since the
+/// last heading.
+fn first_of(text: &str, second: Place) -> Option<Place> {
+    let line = line_around(text, second.start).trim();
+    let name = text.get(second.start as usize..second.end as usize)?;
+    let heading = line.starts_with('[').then(|| line.split('#').next().unwrap_or_default().trim());
+    let (mut offset, mut found) = (0, None);
+    for candidate in text.get(..second.start as usize)?.split_inclusive('\n') {
+        let shown = candidate.trim();
+        let hit = match heading {
+            Some(heading) => shown.split('#').next().unwrap_or_default().trim() == heading,
+            None => {
+                if shown.starts_with('[') {
+                    found = None;
+                }
+                shown.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
+            }
+        };
+        if hit && found.is_none() {
+            let at = offset + candidate.find(name).unwrap_or(0);
+            found = Some(at..at + name.len());
+        }
+        offset += candidate.len();
+    }
+    found.map(|span| place(second.file, span))
+}
+
+/// Dotted keys nest without a bound in the parser, and trees are walked by recursion: refuse a
+/// line with more dots than any scenario has. Returns the place of the dot too many.
+fn too_deep(text: &str) -> Option<u32> {
+    let mut run = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'.' => run += 1,
+            // Numbers and addresses have dots too: count only dots with nothing but key
+            // characters and blanks between them.
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b' ' | b'\t' | b'"' | b'\'' => {
+            }
+            _ => run = 0,
+        }
+        if run > 64 {
+            return u32::try_from(at).ok();
+        }
+    }
+    None
+}
