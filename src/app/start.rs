@@ -23,7 +23,7 @@ use crate::sli::Ledger;
 /// Descriptors kept back for listeners, admin, files and the runtime's own.
 const RESERVE: u64 = 64;
 /// How long an orderly end waits for requests in flight.
-pub const DRAIN: Duration = Duration::from_secs(10);
+pub(super) const DRAIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Options {

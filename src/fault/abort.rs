@@ -10,7 +10,7 @@ use crate::document::{Key, Node, TableKeys, Value};
 
 const HOW: Value = Value::Word(&["reset", "close", "hang"]);
 
-pub static KEYS: TableKeys = TableKeys {
+pub(super) static KEYS: TableKeys = TableKeys {
     name: "faults.NAME.inject.abort",
     doc: "Ends the exchange without an answer.",
     keys: &[

@@ -10,7 +10,7 @@ use crate::document::{Key, Node, TableKeys, Value};
 
 const STATUS: Value = Value::Integer { min: 200, max: 599 };
 
-pub static KEYS: TableKeys = TableKeys {
+pub(super) static KEYS: TableKeys = TableKeys {
     name: "faults.NAME.inject.error",
     doc: "Answers in the service's place.",
     keys: &[

@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::dice::Dice;
 use crate::document::{Key, Node, Table, TableKeys, Value};
 
-pub static KEYS: TableKeys = TableKeys {
+pub(super) static KEYS: TableKeys = TableKeys {
     name: "faults.NAME.inject.latency",
     doc: "The request waits before the service sees it.",
     keys: &[
@@ -125,7 +125,7 @@ fn delay(node: Node<'_>, notes: &mut Diagnostics) -> Option<Located<Delay>> {
     }
     let (shape, node) = *node.variants(notes).first()?;
     let mut table = node.table(notes)?;
-    let mut two = |table: &mut Table<'_, '_>, one, other| {
+    let two = |table: &mut Table<'_, '_>, one, other| {
         let (one, other) = (table.duration(one), table.duration(other));
         Some((one?.value, other?))
     };

@@ -3,7 +3,7 @@
 use crate::document::{Key, TableKeys, Value};
 use crate::fault;
 
-pub static ROOT: TableKeys = TableKeys {
+pub(super) static ROOT: TableKeys = TableKeys {
     name: "",
     doc: "A drill: what stands where, what is done to it, and what is promised.",
     keys: &[

@@ -1,0 +1,69 @@
+//! Mistakes and what is said of them: `bad/NAME.toml` beside `bad/NAME.err`.
+//! `BACKBURN_BLESS=1` writes what is said now; read the difference before committing it.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::BACKBURN;
+
+fn check(file: &str) -> (Option<i32>, String) {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut command = Command::new(BACKBURN);
+    let output = command.current_dir(tests).args(["check", file]).env("NO_COLOR", "1").output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn every_mistake_is_explained() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
+    let mut names: Vec<String> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 20, "only {} cases", names.len());
+    for name in names {
+        let (code, said) = check(&format!("bad/{name}"));
+        assert_eq!(code, Some(2), "{name}: {said}");
+        let golden = directory.join(name.replace(".toml", ".err"));
+        if std::env::var_os("BACKBURN_BLESS").is_some() {
+            std::fs::write(&golden, &said).unwrap();
+        }
+        let want = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(said, want, "{name}");
+    }
+}
+
+/// Seven different mistakes in one file are all shown, each caret on its token.
+#[test]
+fn seven_at_once() {
+    let (_, said) = check("bad/seven.toml");
+    assert!(said.contains("7 mistakes"), "{said}");
+    let text = include_str!("bad/seven.toml");
+    // Each offending token carries the comment `# <- TOKEN`.
+    let tokens: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once("# <- ").map(|(_, token)| token)).collect();
+    assert_eq!(tokens.len(), 7);
+    let lines: Vec<&str> = said.lines().collect();
+    for token in tokens {
+        let marked = lines.windows(2).any(|pair| {
+            let (Some(caret), Some(end)) = (pair[1].find('^'), pair[1].rfind('^')) else { return false };
+            pair[0].get(caret..=end) == Some(token)
+        });
+        assert!(marked, "no caret under {token}:\n{said}");
+    }
+}
+
+/// The shipped scenarios are right.
+#[test]
+fn the_shipped_scenarios_compile() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")).unwrap() {
+        let path = entry.unwrap().path();
+        let (code, said) = check(path.to_str().unwrap());
+        assert_eq!(code, Some(0), "{said}");
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}

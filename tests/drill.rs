@@ -1,0 +1,148 @@
+//! Halting, holding, and what a facilitator relies on.
+
+use std::process::Command;
+
+use crate::support::{BACKBURN, Holding, proxy, shop, status_of};
+
+const HOLD: &str = "[faults.hold]\nroutes = [\"*\"]\ninject.latency = \"30s\"\n\
+                    [slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
+
+fn held(proxy: &crate::support::Program) -> u64 {
+    proxy.metric("backburn_held_requests", &[])
+}
+
+/// 1,000 requests held for 30 s are let go within 350 ms, evenly (tested at five times the claim),
+/// and nothing is injected again before `rearm` and `resume`.
+#[test]
+fn halt_lets_everyone_go_at_a_pace() {
+    let shop = shop();
+    let proxy = proxy(HOLD, &shop.url("checkout"), &[]);
+    let url = proxy.url("proxy");
+    let mut clients = Holding::start(&[&url, "1000", "25"]);
+    proxy.until("1,000 held", |proxy| held(proxy) == 1000);
+    clients.mark();
+    let (status, _) = proxy.admin("POST", "/api/v1/drill/halt", "{\"reason\": \"enough\"}");
+    assert_eq!(status, 200);
+    let result = clients.result();
+    assert_eq!(result["statuses"]["200"], 1000, "{}", result["statuses"]);
+    let mut times: Vec<f64> =
+        result["times"].as_array().unwrap().iter().map(|time| time.as_f64().unwrap()).collect();
+    times.sort_by(f64::total_cmp);
+    assert!(times[0] >= 0.0, "nobody was let go before the halt");
+    assert!(times[999] < 1.75, "the last came after {} s", times[999]);
+    // A wave would have them all at once; at 4,000 a second half are still waiting after 125 ms.
+    assert!(times[999] - times[0] > 0.15, "all within {} s: a wave", times[999] - times[0]);
+
+    let ask = || {
+        let request = b"GET /api/items HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+        crate::support::exchange(crate::support::host(&url), request)
+    };
+    assert_eq!(status_of(&ask()), 200);
+    let (status, body) = proxy.admin("POST", "/api/v1/drill/resume", "");
+    assert_eq!(status, 409, "{body}");
+    let (status, _) = proxy.admin("POST", "/api/v1/drill/rearm", "{}");
+    assert_eq!(status, 409, "without a reason");
+    let (status, _) = proxy.admin("POST", "/api/v1/drill/rearm", "{\"reason\": \"all is well\"}");
+    assert_eq!(status, 200);
+    assert_eq!(proxy.json("/api/v1/status")["state"], "paused");
+    assert_eq!(status_of(&ask()), 200);
+    assert_eq!(proxy.metric("backburn_faults_injected_total", &[]), 1000);
+    let (status, _) = proxy.admin("POST", "/api/v1/drill/resume", "");
+    assert_eq!(status, 200);
+    assert_eq!(proxy.metric("backburn_injecting", &[]), 1);
+    // Released requests got the service's good answer.
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"good\""]), 1002);
+}
+
+/// SIGUSR1 and the HALT file halt as well; `backburn halt` finds the instance.
+#[test]
+fn every_way_to_halt() {
+    let shop = shop();
+    let halted = |proxy: &crate::support::Program| proxy.metric("backburn_halted", &[]) == 1;
+    let by_signal = proxy(HOLD, &shop.url("checkout"), &[]);
+    by_signal.signal("-USR1");
+    by_signal.until("halted by SIGUSR1", halted);
+
+    let mut by_file = proxy(HOLD, &shop.url("checkout"), &[]);
+    let file = by_file.scratch.0.join(".backburn/HALT");
+    std::fs::write(&file, "").unwrap();
+    by_file.until("halted by the HALT file", halted);
+    let (status, _) = by_file.admin("POST", "/api/v1/drill/rearm", "{\"reason\": \"over\"}");
+    assert_eq!(status, 200);
+    assert!(!file.exists(), "rearm deletes the HALT file");
+
+    let mut command = Command::new(BACKBURN);
+    command.current_dir(&by_file.scratch.0).env_remove("XDG_RUNTIME_DIR").arg("halt");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("by the API"), "{said}");
+    assert!(halted(&by_file));
+    // Halted and not finished: 4.
+    by_file.signal("-TERM");
+    let (code, said) = by_file.wait();
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("summary"), "{said}");
+}
+
+/// Beyond `max_held` the fault is skipped, never the request.
+#[test]
+fn max_held() {
+    let shop = shop();
+    let proxy = proxy(HOLD, &shop.url("checkout"), &["--set", "proxy.max_held=50"]);
+    let mut clients = Holding::start(&[&proxy.url("proxy"), "80", "25"]);
+    proxy.until("50 held", |proxy| {
+        held(proxy) == 50 && proxy.metric("backburn_faults_skipped_total", &["max_held"]) == 30
+    });
+    clients.mark();
+    proxy.admin("POST", "/api/v1/drill/finish", "");
+    assert_eq!(clients.result()["statuses"]["200"], 80);
+}
+
+/// Environments, a port in use, an orderly end.
+#[test]
+fn starting_and_ending() {
+    let shop = shop();
+    let only = format!("{HOLD}[safety]\nenvironments = [\"staging\"]\n");
+    let mut elsewhere = proxy(&only, &shop.url("checkout"), &["--env", "prod"]);
+    assert_eq!(elsewhere.metric("backburn_injecting", &[]), 0);
+    assert!(elsewhere.json("/api/v1/status")["pass_through"].is_string());
+    let url = elsewhere.url("proxy");
+    let taken = Command::new(BACKBURN)
+        .current_dir(&elsewhere.scratch.0)
+        .args(["run", "--upstream", &shop.url("checkout"), "--listen", crate::support::host(&url)])
+        .args(["--admin-listen", "127.0.0.1:0", "--data", "none"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&taken.stderr);
+    assert_eq!(taken.status.code(), Some(5), "{said}");
+    assert!(said.contains("cannot listen on"), "{said}");
+    let (status, _) = elsewhere.admin("POST", "/api/v1/drill/finish", "");
+    assert_eq!(status, 200);
+    let (code, said) = elsewhere.wait();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("PASS-THROUGH ONLY"), "{said}");
+}
+
+/// The admin listener answers its own names only, and no other page's scripts.
+#[test]
+fn admin_is_guarded() {
+    let shop = shop();
+    let proxy = proxy(HOLD, &shop.url("checkout"), &[]);
+    let url = proxy.url("admin");
+    let host = crate::support::host(&url);
+    let ask = |head: &str| {
+        status_of(&crate::support::exchange(host, format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()))
+    };
+    assert_eq!(ask("GET /api/v1/status HTTP/1.1\r\nHost: evil.example"), 421);
+    assert_eq!(ask("GET /api/v1/status HTTP/1.1\r\nHost: localhost:1"), 200);
+    assert_eq!(ask("GET /api/v1/drill/halt HTTP/1.1\r\nHost: localhost"), 405);
+    assert_eq!(ask("POST /api/v1/drill/halt HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil"), 403);
+    assert_eq!(ask("POST /api/v1/drill/halt HTTP/1.1\r\nHost: localhost\r\nOrigin: null"), 403);
+    assert_eq!(proxy.metric("backburn_halted", &[]), 0);
+    assert_eq!(ask("GET /healthz HTTP/1.1\r\nHost: anything"), 200);
+    // The traffic port serves no admin path.
+    let traffic = proxy.url("proxy");
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let answer = crate::support::exchange(crate::support::host(&traffic), request.as_bytes());
+    assert!(answer.ends_with("ok\n"), "the shop's own health check: {answer}");
+}

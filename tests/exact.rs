@@ -1,0 +1,99 @@
+//! What we count equals what an independent client saw, to the request.
+
+use serde_json::Value;
+
+use crate::support::{Program, proxy, python, shop};
+
+const SEED_CHAOS: &str = include_str!("../scenarios/seed-chaos.toml");
+
+fn count(tally: &Value, status: &str) -> u64 {
+    tally["statuses"][status].as_u64().unwrap_or(0)
+}
+
+fn seed_chaos(upstream: &Program, more: &[&str]) -> Program {
+    let mut arguments = vec!["--set", "faults.chaos-delay.inject.latency=\"150ms\"", "--seed", "42"];
+    arguments.extend(more);
+    proxy(SEED_CHAOS, &upstream.url("checkout"), &arguments)
+}
+
+/// The training text's rule, 4,000 requests over 8 connections.
+#[test]
+fn the_seeds_rule() {
+    let shop = shop();
+    let proxy = seed_chaos(&shop, &["--workers", "2", "--set", "slos.fast-answers.sli.latency.threshold=\"120ms\""]);
+    let tally = python("tally.py", &[&proxy.url("proxy"), "4000", "8", "0.150"]);
+    let (errors, good) = (count(&tally, "500"), count(&tally, "200"));
+    let slow = tally["slow"].as_u64().unwrap();
+    assert_eq!(errors + good, 4000, "{tally}");
+    assert_eq!(tally["both"], 0, "never both: {tally}");
+
+    let injected = |kind: &str| {
+        proxy.metric("backburn_faults_injected_total", &[&format!("kind=\"{kind}\"")])
+    };
+    assert_eq!(injected("error"), errors);
+    assert_eq!(injected("latency"), slow);
+    let events = |labels: &[&str]| proxy.metric("backburn_slo_events_total", labels);
+    let answers = "slo=\"answers\"";
+    assert_eq!(events(&[answers, "outcome=\"good\""]), good);
+    assert_eq!(events(&[answers, "cause=\"injected\""]), errors);
+    assert_eq!(events(&[answers, "cause=\"masked\""]), 0);
+    assert_eq!(events(&[answers, "cause=\"organic\""]), 0);
+    // The latency SLO counts good answers only; every delayed one is over its threshold.
+    let fast = "slo=\"fast-answers\"";
+    assert_eq!(events(&[fast, "cause=\"injected\""]), slow);
+    assert_eq!(proxy.metric("backburn_slo_excluded_events_total", &[fast, "not_good"]), errors);
+    assert_eq!(proxy.metric("http_server_request_duration_seconds_count", &[]), 4000);
+
+    // 5 % and 10 % within four standard deviations.
+    let within = |hit: u64, p: f64| (hit as f64 - 4000.0 * p).abs() < 4.0 * (4000.0 * p * (1.0 - p)).sqrt();
+    assert!(within(errors, 0.05), "{errors} errors of 4,000");
+    assert!(within(slow, 0.10), "{slow} delays of 4,000");
+}
+
+/// The same seed gives the same sequence, whatever the number of workers.
+#[test]
+fn the_same_faults_every_run() {
+    let shop = shop();
+    let sequences: Vec<Value> = ["1", "2", "4"]
+        .iter()
+        .map(|workers| {
+            let proxy = seed_chaos(&shop, &["--workers", workers]);
+            python("tally.py", &[&proxy.url("proxy"), "120", "1", "0.150"])["sequence"].take()
+        })
+        .collect();
+    assert_eq!(sequences[0].as_array().unwrap().len(), 120);
+    assert!(sequences[0].as_array().unwrap().iter().any(|answer| answer[0] == 500));
+    assert_eq!(sequences[0], sequences[1]);
+    assert_eq!(sequences[0], sequences[2]);
+}
+
+/// An injected answer reaches a client that is still sending.
+#[test]
+fn an_injected_answer_to_an_upload() {
+    let shop = shop();
+    let scenario = "[faults.no]\nroutes = [\"*\"]\ninject.error = 503\n[slos.a]\nobjective = \"99%\"\nsli.availability = {}";
+    let proxy = proxy(scenario, &shop.url("checkout"), &[]);
+    let tally = python("tally.py", &[&proxy.url("proxy"), "200", "4", "1", "POST", "1048576", "/echo"]);
+    assert_eq!(count(&tally, "503"), 200, "{tally}");
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"injected\""]), 200);
+}
+
+/// The service's own failures are organic, and a service that is gone is its own failure.
+#[test]
+fn organic_is_told_from_injected() {
+    let shop = shop();
+    let scenario = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}";
+    let upstream = shop.url("checkout");
+    let proxy = proxy(scenario, &upstream, &[]);
+    let tally = python("tally.py", &[&proxy.url("proxy"), "400", "4", "1", "GET", "0", "/flaky"]);
+    assert_eq!(count(&tally, "500"), 20, "1 in 20 of its own accord: {tally}");
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"organic\""]), 20);
+    drop(shop);
+    let url = proxy.url("proxy");
+    let request = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    let answer = crate::support::exchange(crate::support::host(&url), request);
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert!(answer.contains("x-backburn-error: connection_refused"), "{answer}");
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"organic\""]), 21);
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"injected\""]), 0);
+}

@@ -1,0 +1,236 @@
+//! Starts the built program on free ports and ends it, by its id, when the test is over.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub(crate) const BACKBURN: &str = env!("CARGO_BIN_EXE_backburn");
+
+/// A directory of its own, removed at the end.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("backburn-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A program that was started and says when it is ready.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) ready: Value,
+    pub(crate) scratch: Scratch,
+}
+
+impl Program {
+    /// `arguments` after the verb; `{dir}` stands for the program's own directory.
+    pub(crate) fn start(verb: &str, arguments: &[&str]) -> Self {
+        let scratch = Scratch::new();
+        Self::start_in(scratch, verb, arguments)
+    }
+
+    pub(crate) fn start_in(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
+        let ready = scratch.0.join("ready.json");
+        let mut child = Command::new(BACKBURN)
+            .arg(verb)
+            .args(arguments)
+            .arg("--ready-file")
+            .arg(&ready)
+            .current_dir(&scratch.0)
+            .env_remove("XDG_RUNTIME_DIR")
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(scratch.0.join("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let ready = loop {
+            if let Ok(text) = std::fs::read(&ready) {
+                break serde_json::from_slice(&text).unwrap();
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                let said = std::fs::read_to_string(scratch.0.join("stderr")).unwrap();
+                panic!("{verb} ended with {status} before it was ready:\n{said}");
+            }
+            assert!(Instant::now() < deadline, "{verb} is not ready after 30 s");
+            // The file appears by rename; there is no event to wait for without a watcher.
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        Self { child, ready, scratch }
+    }
+
+    pub(crate) fn url(&self, key: &str) -> String {
+        self.ready[key].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits for the end; the exit code and what it said.
+    pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "still running");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        (status.code(), std::fs::read_to_string(self.scratch.0.join("stderr")).unwrap())
+    }
+
+    /// One admin call; status and body.
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let url = self.url("admin");
+        let host = url.strip_prefix("http://").unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = exchange(host, request.as_bytes());
+        (status_of(&answer), answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+    }
+
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let (status, body) = self.admin("GET", path, "");
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// The sum of all samples of a metric whose labels contain all of `labels`.
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+        let (_, text) = self.admin("GET", "/metrics", "");
+        let samples = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        });
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+    }
+
+    /// Waits until `check` holds.
+    pub(crate) fn until(&self, what: &str, check: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !check(self) {
+            assert!(Instant::now() < deadline, "{what}: not after 10 s");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends bytes and reads to the end.
+pub(crate) fn exchange(host: &str, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+pub(crate) fn status_of(answer: &str) -> u16 {
+    answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+/// Where a URL's server is, as `host:port`.
+pub(crate) fn host(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap()
+}
+
+/// The sample shop on free ports.
+pub(crate) fn shop() -> Program {
+    let free = ["--listen", "127.0.0.1:0", "--payments-listen", "127.0.0.1:0"];
+    Program::start("sample-service", &free)
+}
+
+/// backburn with a scenario (text) before a service.
+pub(crate) fn proxy(scenario: &str, upstream: &str, more: &[&str]) -> Program {
+    let scratch = Scratch::new();
+    let file = scratch.file("scenario.toml", scenario);
+    let upstream = format!("proxy.upstream=\"{upstream}\"");
+    let mut arguments = vec![
+        file.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--set",
+        &upstream,
+    ];
+    arguments.extend(more);
+    Program::start_in(scratch, "run", &arguments)
+}
+
+/// Runs one of tests/clients and returns what it printed.
+pub(crate) fn python(script: &str, arguments: &[&str]) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
+    let output = Command::new("python3").arg(path).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{script}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{script}: {error}: {said}"))
+}
+
+/// A python client that runs while the test goes on.
+pub(crate) struct Holding {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Holding {
+    /// Returns when all its requests are out.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/hold.py");
+        let mut child = Command::new("python3")
+            .arg(path)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "sent");
+        Self { child, lines }
+    }
+
+    /// Its clock starts now.
+    pub(crate) fn mark(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"now\n").unwrap();
+    }
+
+    pub(crate) fn result(mut self) -> Value {
+        let line = self.lines.next().unwrap().unwrap();
+        let _ = self.child.wait();
+        serde_json::from_str(&line).unwrap()
+    }
+}
