@@ -9,7 +9,8 @@ use crate::support::BACKBURN;
 fn check(file: &str) -> (Option<i32>, String) {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut command = Command::new(BACKBURN);
-    let output = command.current_dir(tests).args(["check", file]).env("NO_COLOR", "1").output().unwrap();
+    let output =
+        command.current_dir(tests).args(["check", file]).env("NO_COLOR", "1").output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
@@ -48,7 +49,9 @@ fn seven_at_once() {
     let lines: Vec<&str> = said.lines().collect();
     for token in tokens {
         let marked = lines.windows(2).any(|pair| {
-            let (Some(caret), Some(end)) = (pair[1].find('^'), pair[1].rfind('^')) else { return false };
+            let (Some(caret), Some(end)) = (pair[1].find('^'), pair[1].rfind('^')) else {
+                return false;
+            };
             pair[0].get(caret..=end) == Some(token)
         });
         assert!(marked, "no caret under {token}:\n{said}");
@@ -59,7 +62,8 @@ fn seven_at_once() {
 #[test]
 fn the_shipped_scenarios_compile() {
     let mut seen = 0;
-    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")).unwrap() {
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")).unwrap()
+    {
         let path = entry.unwrap().path();
         let (code, said) = check(path.to_str().unwrap());
         assert_eq!(code, Some(0), "{said}");

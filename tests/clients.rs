@@ -83,7 +83,10 @@ fn who_leaves_while_held() {
     }
     assert_eq!(proxy.metric("backburn_slo_events_total", &[]), left);
     // The service saw none of them.
-    assert_eq!(proxy.metric("http_server_request_duration_seconds_count", &["error_type=\"client_gone\""]), left);
+    assert_eq!(
+        proxy.metric("http_server_request_duration_seconds_count", &["error_type=\"client_gone\""]),
+        left
+    );
 }
 
 /// Every pipelined request gets its injected answer, in order.
@@ -96,7 +99,8 @@ fn pipelined_requests_are_answered_in_order() {
     let mut stream = send(&proxy, &[GET, GET, GET, last].concat());
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    let statuses: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    let statuses: Vec<&str> =
+        answer.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(statuses, ["200", "503", "200", "503"], "{answer}");
     assert!(answer.contains("x-backburn-fault: no"));
 }

@@ -131,12 +131,18 @@ fn admin_is_guarded() {
     let url = proxy.url("admin");
     let host = crate::support::host(&url);
     let ask = |head: &str| {
-        status_of(&crate::support::exchange(host, format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()))
+        status_of(&crate::support::exchange(
+            host,
+            format!("{head}\r\nConnection: close\r\n\r\n").as_bytes(),
+        ))
     };
     assert_eq!(ask("GET /api/v1/status HTTP/1.1\r\nHost: evil.example"), 421);
     assert_eq!(ask("GET /api/v1/status HTTP/1.1\r\nHost: localhost:1"), 200);
     assert_eq!(ask("GET /api/v1/drill/halt HTTP/1.1\r\nHost: localhost"), 405);
-    assert_eq!(ask("POST /api/v1/drill/halt HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil"), 403);
+    assert_eq!(
+        ask("POST /api/v1/drill/halt HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil"),
+        403
+    );
     assert_eq!(ask("POST /api/v1/drill/halt HTTP/1.1\r\nHost: localhost\r\nOrigin: null"), 403);
     assert_eq!(proxy.metric("backburn_halted", &[]), 0);
     assert_eq!(ask("GET /healthz HTTP/1.1\r\nHost: anything"), 200);

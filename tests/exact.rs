@@ -11,7 +11,8 @@ fn count(tally: &Value, status: &str) -> u64 {
 }
 
 fn seed_chaos(upstream: &Program, more: &[&str]) -> Program {
-    let mut arguments = vec!["--set", "faults.chaos-delay.inject.latency=\"150ms\"", "--seed", "42"];
+    let mut arguments =
+        vec!["--set", "faults.chaos-delay.inject.latency=\"150ms\"", "--seed", "42"];
     arguments.extend(more);
     proxy(SEED_CHAOS, &upstream.url("checkout"), &arguments)
 }
@@ -20,16 +21,18 @@ fn seed_chaos(upstream: &Program, more: &[&str]) -> Program {
 #[test]
 fn the_seeds_rule() {
     let shop = shop();
-    let proxy = seed_chaos(&shop, &["--workers", "2", "--set", "slos.fast-answers.sli.latency.threshold=\"120ms\""]);
+    let proxy = seed_chaos(
+        &shop,
+        &["--workers", "2", "--set", "slos.fast-answers.sli.latency.threshold=\"120ms\""],
+    );
     let tally = python("tally.py", &[&proxy.url("proxy"), "4000", "8", "0.150"]);
     let (errors, good) = (count(&tally, "500"), count(&tally, "200"));
     let slow = tally["slow"].as_u64().unwrap();
     assert_eq!(errors + good, 4000, "{tally}");
     assert_eq!(tally["both"], 0, "never both: {tally}");
 
-    let injected = |kind: &str| {
-        proxy.metric("backburn_faults_injected_total", &[&format!("kind=\"{kind}\"")])
-    };
+    let injected =
+        |kind: &str| proxy.metric("backburn_faults_injected_total", &[&format!("kind=\"{kind}\"")]);
     assert_eq!(injected("error"), errors);
     assert_eq!(injected("latency"), slow);
     let events = |labels: &[&str]| proxy.metric("backburn_slo_events_total", labels);
@@ -45,7 +48,8 @@ fn the_seeds_rule() {
     assert_eq!(proxy.metric("http_server_request_duration_seconds_count", &[]), 4000);
 
     // 5 % and 10 % within four standard deviations.
-    let within = |hit: u64, p: f64| (hit as f64 - 4000.0 * p).abs() < 4.0 * (4000.0 * p * (1.0 - p)).sqrt();
+    let within =
+        |hit: u64, p: f64| (hit as f64 - 4000.0 * p).abs() < 4.0 * (4000.0 * p * (1.0 - p)).sqrt();
     assert!(within(errors, 0.05), "{errors} errors of 4,000");
     assert!(within(slow, 0.10), "{slow} delays of 4,000");
 }
@@ -73,7 +77,8 @@ fn an_injected_answer_to_an_upload() {
     let shop = shop();
     let scenario = "[faults.no]\nroutes = [\"*\"]\ninject.error = 503\n[slos.a]\nobjective = \"99%\"\nsli.availability = {}";
     let proxy = proxy(scenario, &shop.url("checkout"), &[]);
-    let tally = python("tally.py", &[&proxy.url("proxy"), "200", "4", "1", "POST", "1048576", "/echo"]);
+    let tally =
+        python("tally.py", &[&proxy.url("proxy"), "200", "4", "1", "POST", "1048576", "/echo"]);
     assert_eq!(count(&tally, "503"), 200, "{tally}");
     assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"injected\""]), 200);
 }

@@ -5,8 +5,22 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up: a room may use those before it.
 const ROOMS: [&str; 16] = [
-    "clock", "diagnostic", "dice", "units", "os", "document", "fault", "scenario", "plan", "sli", "budget",
-    "drill", "proxy", "admin", "demo", "app",
+    "clock",
+    "diagnostic",
+    "dice",
+    "units",
+    "os",
+    "document",
+    "fault",
+    "scenario",
+    "plan",
+    "sli",
+    "budget",
+    "drill",
+    "proxy",
+    "admin",
+    "demo",
+    "app",
 ];
 
 fn sources(directory: &Path, found: &mut Vec<PathBuf>) {

@@ -88,7 +88,13 @@ impl Program {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &self.pid().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits for the end; the exit code and what it said.
@@ -113,7 +119,10 @@ impl Program {
             body.len()
         );
         let answer = exchange(host, request.as_bytes());
-        (status_of(&answer), answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+        (
+            status_of(&answer),
+            answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()),
+        )
     }
 
     pub(crate) fn json(&self, path: &str) -> Value {
@@ -198,7 +207,8 @@ pub(crate) fn python(script: &str, arguments: &[&str]) -> Value {
     let output = Command::new("python3").arg(path).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{script}: {said}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{script}: {error}: {said}"))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{script}: {error}: {said}"))
 }
 
 /// A python client that runs while the test goes on.

@@ -159,14 +159,14 @@ fn services(scenario: &Scenario, never: &[NeverHost], notes: &mut Diagnostics) -
                 tier: None,
                 title: None,
             };
-            services.extend(service(&spec, never, notes));
+            services.push(service(&spec, never, notes));
         }
     }
     for spec in &scenario.services {
         if let Some(listen) = &spec.listen {
             listen_at(listen, notes);
         }
-        services.extend(service(spec, never, notes));
+        services.push(service(spec, never, notes));
     }
     if services.is_empty() && notes.is_empty() {
         let note = Diagnostic {
@@ -183,29 +183,26 @@ fn services(scenario: &Scenario, never: &[NeverHost], notes: &mut Diagnostics) -
     services
 }
 
-fn service(spec: &ServiceSpec, never: &[NeverHost], notes: &mut Diagnostics) -> Option<Service> {
-    let Some(url) = &spec.url else {
-        notes.push(
-            Diagnostic::error(spec.name.at, format!("service `{}` has no `url`", spec.name.value))
-                .hint("`url = \"http://HOST:PORT\"`"),
-        );
-        return None;
-    };
-    let (host, port, authority) = match upstream(&url.value) {
-        Ok(parts) => parts,
-        Err((message, hint)) => {
+fn service(spec: &ServiceSpec, never: &[NeverHost], notes: &mut Diagnostics) -> Service {
+    // Without a usable URL the service is still known by name, so that its routes raise no further
+    // complaint; a missing key has been reported where it was read.
+    let parts = spec.url.as_ref().map(|url| (url, upstream(&url.value)));
+    let (host, port, authority) = match parts {
+        Some((_, Ok(parts))) => parts,
+        Some((url, Err((message, hint)))) => {
             notes.push(Diagnostic::error(url.at, message).hint(hint));
-            return None;
+            (String::new(), 0, String::new())
         }
+        None => (String::new(), 0, String::new()),
     };
     let lower = host.to_ascii_lowercase();
     let is_never = never.iter().any(|pattern| match pattern {
         NeverHost::Exact(name) => *name == lower,
         NeverHost::Suffix(suffix) => lower.ends_with(suffix),
     });
-    Some(Service {
+    Service {
         name: spec.name.value.as_str().into(),
-        url: url.value.clone(),
+        url: spec.url.as_ref().map(|url| url.value.clone()).unwrap_or_default(),
         host,
         port,
         authority,
@@ -215,7 +212,7 @@ fn service(spec: &ServiceSpec, never: &[NeverHost], notes: &mut Diagnostics) -> 
         title: spec.title.as_ref().map(|title| title.value.clone()),
         never: is_never,
         unmatched: 0,
-    })
+    }
 }
 
 /// Host, port and authority of a service's URL.
@@ -311,11 +308,12 @@ fn routes(
         };
         let path = path(spec, notes);
         let (host, methods) = (host(spec, notes), methods(spec, notes));
-        let (Some(path), Some(host), Some(methods)) = (path, host, methods) else { continue };
         let route = routes.len() as RouteId;
         let service = service.unwrap_or(0) as ServiceId;
-        rules.push(Rule { route, service, path, host, methods });
-        places.push(spec.name.at);
+        if let (Some(path), Some(host), Some(methods)) = (path, host, methods) {
+            rules.push(Rule { route, service, path, host, methods });
+            places.push(spec.name.at);
+        }
         routes.push(Route {
             name: spec.name.value.as_str().into(),
             service,

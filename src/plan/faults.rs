@@ -38,13 +38,6 @@ pub(super) fn compile(
         }
         let who = who(spec, &mut groups, notes);
         let mut kinds = Vec::new();
-        if spec.inject.is_empty() {
-            let message = format!("fault `{}` injects nothing", spec.name.value);
-            notes.push(
-                Diagnostic::error(spec.name.at, message)
-                    .hint("add `inject.latency`, `inject.error` or `inject.abort`"),
-            );
-        }
         for inject in &spec.inject {
             match inject.value.compile() {
                 Ok(kind) => kinds.push(kind),
@@ -76,7 +69,8 @@ pub(super) fn compile(
 /// The routes a fault covers, by index.
 fn covers(spec: &FaultSpec, covered: &Covered<'_>, notes: &mut Diagnostics) -> Vec<usize> {
     let mut found = Vec::new();
-    if spec.routes.is_empty() {
+    // A missing key has been reported where it was read.
+    if spec.routes.is_empty() && spec.routes_at != spec.name.at {
         notes.push(
             Diagnostic::error(
                 spec.routes_at,

@@ -126,16 +126,8 @@ fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
 }
 
 fn sli(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Sli> {
-    let Some(sli) = &spec.sli else {
-        notes.push(
-            Diagnostic::error(
-                spec.name.at,
-                format!("SLO `{}` does not say what is good", spec.name.value),
-            )
-            .hint("`sli.availability = {}` or `sli.latency = { threshold = \"800ms\" }`"),
-        );
-        return None;
-    };
+    // A missing key has been reported where it was read.
+    let sli = spec.sli.as_ref()?;
     Some(match &sli.value {
         SliSpec::Availability { bad_status, exclude_status, abandoned_after } => {
             Sli::Availability {
