@@ -1,0 +1,43 @@
+//! The language as a reference page: the same key tables, told to a person.
+
+use std::fmt::Write as _;
+
+use super::suggest::walk;
+use super::{TableKeys, Value};
+
+/// Markdown: one section a table, outer ones first, one row a key.
+pub fn reference(root: &'static TableKeys) -> String {
+    let mut page = String::new();
+    walk(root, &mut |keys| {
+        if !page.is_empty() {
+            page.push('\n');
+        }
+        section(&mut page, keys);
+    });
+    page
+}
+
+fn section(page: &mut String, keys: &TableKeys) {
+    // Writing to a String does not fail.
+    let _ = match keys.name {
+        "" => writeln!(page, "## The top of the file\n\n{}\n", keys.doc),
+        name => writeln!(page, "## `[{name}]`\n\n{}\n", keys.doc),
+    };
+    if let Some(short) = keys.short {
+        let _ = writeln!(page, "Short form: {}.\n", short.expected());
+    }
+    page.push_str("| key | takes | default | meaning |\n| --- | --- | --- | --- |\n");
+    for key in keys.keys {
+        let default = match (key.required, key.default) {
+            (true, _) => "required".to_owned(),
+            (false, "") => String::new(),
+            (false, default) => format!("`{default}`"),
+        };
+        let takes = match key.value {
+            Value::OneOf(of) => format!("one of the keys of `[{}]`", of.name),
+            Value::SomeOf(of) => format!("keys of `[{}]`", of.name),
+            other => other.expected(),
+        };
+        let _ = writeln!(page, "| `{}` | {takes} | {default} | {} |", key.name, key.doc);
+    }
+}
