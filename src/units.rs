@@ -30,6 +30,7 @@ impl Share {
         f64::from(self.0) / 1e9
     }
     /// Everything that is left over: `1 - self`.
+    #[must_use]
     pub const fn rest(self) -> Self {
         Self(1_000_000_000 - self.0)
     }
@@ -224,7 +225,7 @@ fn scaled(number: &str, unit: u128) -> Result<u128, Unscaled> {
     let whole = integer(whole).map_err(|_| Unscaled::NotANumber)?;
     let fraction = integer(part).map_err(|_| Unscaled::NotANumber)? * unit;
     let scale = 10_u128.pow(u32::try_from(part.len()).map_err(|_| Unscaled::TooFine)?);
-    if fraction % scale != 0 {
+    if !fraction.is_multiple_of(scale) {
         return Err(Unscaled::TooFine);
     }
     Ok(whole * unit + fraction / scale)

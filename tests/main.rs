@@ -1,5 +1,13 @@
 //! The integration tests: one binary, real sockets, the built program.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "tests watch the real clock and end at the first surprise"
+)]
+
 mod bad;
 mod clients;
 mod drill;

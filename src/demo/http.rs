@@ -49,17 +49,16 @@ impl Client {
             Some(mut sender) => sender.ready().await.is_ok().then_some(sender),
             None => None,
         };
-        let mut sender = match kept {
-            Some(sender) => sender,
-            None => {
-                let stream =
-                    TcpStream::connect(&self.authority).await.map_err(|error| failed(&error))?;
-                let _ = stream.set_nodelay(true);
-                let (sender, connection) =
-                    http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-                tokio::spawn(connection);
-                sender
-            }
+        let mut sender = if let Some(sender) = kept {
+            sender
+        } else {
+            let stream =
+                TcpStream::connect(&self.authority).await.map_err(|error| failed(&error))?;
+            let _ = stream.set_nodelay(true);
+            let (sender, connection) =
+                http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+            tokio::spawn(connection);
+            sender
         };
         let mut request =
             Request::builder().method(method).uri(path).header("host", &self.authority);

@@ -35,14 +35,15 @@ fn table(keys: &TableKeys) -> Json {
 
 fn value(value: Value) -> Json {
     match value {
-        Value::Text | Value::Url | Value::Address => json!({ "type": "string" }),
+        Value::Text | Value::Url | Value::Address | Value::DurationOrNone => {
+            json!({ "type": "string" })
+        }
         Value::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,63}$" }),
         Value::Bool => json!({ "type": "boolean" }),
         Value::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Value::Duration => {
             json!({ "type": "string", "pattern": "^([0-9.]+(ns|us|µs|ms|s|m|h|d|w))+$" })
         }
-        Value::DurationOrNone => json!({ "type": "string" }),
         Value::Share => json!({ "type": "string", "pattern": "^[0-9.]+%$" }),
         Value::Word(words) => json!({ "enum": words }),
         Value::Status => json!({ "type": ["integer", "string"] }),

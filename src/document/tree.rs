@@ -236,14 +236,13 @@ fn first_of(text: &str, second: Place) -> Option<Place> {
     let (mut offset, mut found) = (0, None);
     for candidate in text.get(..second.start as usize)?.split_inclusive('\n') {
         let shown = candidate.trim();
-        let hit = match heading {
-            Some(heading) => shown.split('#').next().unwrap_or_default().trim() == heading,
-            None => {
-                if shown.starts_with('[') {
-                    found = None;
-                }
-                shown.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
+        let hit = if let Some(heading) = heading {
+            shown.split('#').next().unwrap_or_default().trim() == heading
+        } else {
+            if shown.starts_with('[') {
+                found = None;
             }
+            shown.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
         };
         if hit && found.is_none() {
             let at = offset + candidate.find(name).unwrap_or(0);

@@ -108,13 +108,11 @@ impl Stage {
                     // A group draws once: its first member that is on decides the ordinal.
                     let first =
                         faults[..at].iter().find(|other| self.draws_with(**other, &fault.stream));
-                    match first {
-                        Some(_) => continue,
-                        None => {
-                            self.decide_group(worker, route, *id, struck);
-                            continue;
-                        }
+                    if first.is_some() {
+                        continue;
                     }
+                    self.decide_group(worker, route, *id, struck);
+                    continue;
                 }
                 _ => armed.ordinal.take(),
             };

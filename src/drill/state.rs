@@ -67,7 +67,7 @@ pub struct Drill {
     /// Time spent running before `since`.
     ran: Duration,
     since: Instant,
-    max_drill: Option<Duration>,
+    longest: Option<Duration>,
     over: bool,
 }
 
@@ -75,7 +75,7 @@ impl Drill {
     /// `hold`: waits for [`Drill::start`]. `max_drill`: `None` means no limit.
     pub fn new(now: Instant, hold: bool, max_drill: Option<Duration>) -> Self {
         let state = if hold { State::Waiting } else { State::Running };
-        Self { state, halt: None, ran: Duration::ZERO, since: now, max_drill, over: false }
+        Self { state, halt: None, ran: Duration::ZERO, since: now, longest: max_drill, over: false }
     }
 
     pub fn state(&self) -> State {
@@ -174,7 +174,7 @@ impl Drill {
 
     /// Looks at the clock; true when the drill's longest time has just ended.
     pub fn tick(&mut self, now: Instant) -> bool {
-        let ended = !self.over && self.max_drill.is_some_and(|max| self.elapsed(now) >= max);
+        let ended = !self.over && self.longest.is_some_and(|max| self.elapsed(now) >= max);
         self.over |= ended;
         ended
     }

@@ -343,13 +343,13 @@ fn path(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Segment>> {
         let inner = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}'));
         match inner {
             Some(name) if name.starts_with('*') && at + 1 == pieces.len() => {
-                segments.push(Segment::Rest)
+                segments.push(Segment::Rest);
             }
             Some(name) if name.starts_with('*') => {
                 return fail("`{*rest}` takes everything that is left", "it can only stand last");
             }
             Some(name) if !name.is_empty() && !name.contains(['{', '}']) => {
-                segments.push(Segment::Param)
+                segments.push(Segment::Param);
             }
             _ if piece.contains(['{', '}', '*']) => {
                 return fail(

@@ -116,12 +116,11 @@ fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
         return None;
     };
     let known = TIERS.map(|(name, _)| name);
-    match TIERS.iter().find(|(name, _)| *name == tier.value) {
-        Some((_, billionths)) => Share::from_billionths(*billionths),
-        None => {
-            notes.push(unknown("tier", tier, &known));
-            None
-        }
+    if let Some((_, billionths)) = TIERS.iter().find(|(name, _)| *name == tier.value) {
+        Share::from_billionths(*billionths)
+    } else {
+        notes.push(unknown("tier", tier, &known));
+        None
     }
 }
 

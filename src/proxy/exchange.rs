@@ -1,13 +1,11 @@
 //! The guard of one request: whatever happens, exactly one [`Outcome`] is recorded.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::worker::Worker;
-use crate::drill::Stage;
+use super::worker::{Taken, Worker};
 use crate::plan::RouteId;
 use crate::sli::{End, Hit, Origin, Outcome};
 
@@ -16,7 +14,7 @@ use crate::sli::{End, Hit, Origin, Outcome};
 #[derive(Debug)]
 pub struct Exchange {
     worker: Rc<Worker>,
-    pub stage: Rc<Arc<Stage>>,
+    pub stage: Taken,
     pub arrived: Instant,
     pub outcome: Outcome,
     /// Since when a fault has held it; set only while it does.
@@ -27,7 +25,7 @@ pub struct Exchange {
 impl Exchange {
     pub fn begin(
         worker: Rc<Worker>,
-        stage: Rc<Arc<Stage>>,
+        stage: Taken,
         arrived: Instant,
         method: Method,
         route: RouteId,

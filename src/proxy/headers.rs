@@ -49,12 +49,15 @@ pub fn admit(head: &request::Parts) -> Result<&str, Refusal> {
         if head.uri.scheme_str() != Some("http") || !target.as_str().eq_ignore_ascii_case(host) {
             return Err(refuse(StatusCode::BAD_REQUEST, "target_host_differs"));
         }
-    } else if !head.uri.path().starts_with('/')
-        && !(head.method == Method::OPTIONS && head.uri.path() == "*")
-    {
+    } else if !is_target(&head.method, head.uri.path()) {
         return Err(refuse(StatusCode::BAD_REQUEST, "bad_target"));
     }
     Ok(host)
+}
+
+/// Origin form, or the asterisk of OPTIONS (RFC 9112 3.2).
+fn is_target(method: &Method, path: &str) -> bool {
+    path.starts_with('/') || (*method == Method::OPTIONS && path == "*")
 }
 
 fn has_port(host: &str) -> bool {

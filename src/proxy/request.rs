@@ -125,7 +125,7 @@ pub async fn handle(
             StatusCode::BAD_GATEWAY,
             "unsolicited_upgrade",
             &faults,
-            &plan,
+            plan,
         ));
     }
     if lease.reached_never(&plan.safety) {

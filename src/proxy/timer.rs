@@ -188,15 +188,14 @@ impl Future for Wait {
         let Some(entry) = due.slots[self.slot.get()].as_mut() else {
             return Poll::Ready(Wake::Released);
         };
-        match entry.wake {
-            Some(wake) => Poll::Ready(wake),
-            None => {
-                match &mut entry.waker {
-                    Some(waker) => waker.clone_from(context.waker()),
-                    none => *none = Some(context.waker().clone()),
-                }
-                Poll::Pending
+        if let Some(wake) = entry.wake {
+            Poll::Ready(wake)
+        } else {
+            match &mut entry.waker {
+                Some(waker) => waker.clone_from(context.waker()),
+                none => *none = Some(context.waker().clone()),
             }
+            Poll::Pending
         }
     }
 }

@@ -33,6 +33,9 @@ pub struct Accepted {
     pub permit: OwnedSemaphorePermit,
 }
 
+/// The stage as requests hold it: one worker's own count of a count that cores share.
+pub type Taken = Rc<Arc<Stage>>;
+
 /// What the requests of one worker share.
 #[derive(Debug)]
 pub struct Worker {
@@ -41,13 +44,13 @@ pub struct Worker {
     pub timer: Rc<Timer>,
     pub pool: Rc<Pool>,
     pub durations: RefCell<Durations>,
-    stage: RefCell<Rc<Arc<Stage>>>,
+    stage: RefCell<Taken>,
 }
 
 impl Worker {
     /// What runs right now. The worker keeps a handle of its own, so that taking the stage writes
     /// no reference count that cores share.
-    pub fn stage(&self) -> Rc<Arc<Stage>> {
+    pub fn stage(&self) -> Taken {
         let current = self.shared.stage.load();
         let mut kept = self.stage.borrow_mut();
         if !Arc::ptr_eq(&kept, &current) {

@@ -63,6 +63,10 @@ struct FaultCells {
     injected: [AtomicU64; 8],
 }
 
+/// By worker.
+type FaultOnRoute = Arc<[FaultCells]>;
+type FaultsOfRoute = Box<[(FaultId, FaultOnRoute)]>;
+
 /// One worker's cells that belong to no plan.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -98,7 +102,8 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Names {
     slos: HashMap<Arc<str>, Arc<[SloCells]>>,
-    faults: HashMap<(Arc<str>, Arc<str>), Arc<[FaultCells]>>,
+    /// By fault and route.
+    faults: HashMap<(Arc<str>, Arc<str>), FaultOnRoute>,
     skipped: HashMap<Arc<str>, Arc<[[AtomicU64; 3]]>>,
     /// Every route name there ever was; a series key holds its place.
     routes: Vec<Arc<str>>,
@@ -213,7 +218,7 @@ pub struct Books {
     route_names: Box<[Arc<str>]>,
     slos: Box<[Arc<[SloCells]>]>,
     /// By route, then as in `Route::faults`.
-    faults: Box<[Box<[(FaultId, Arc<[FaultCells]>)]>]>,
+    faults: Box<[FaultsOfRoute]>,
     skipped: Box<[Arc<[[AtomicU64; 3]]>]>,
 }
 

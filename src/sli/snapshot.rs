@@ -22,6 +22,9 @@ pub struct Snapshot {
     pub actual: Buckets,
 }
 
+/// Counts by name.
+pub type ByName = Vec<(&'static str, u64)>;
+
 /// One SLO's events. `total = good + injected + masked + organic`, by construction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SloCounts {
@@ -55,8 +58,8 @@ pub struct FaultCounts {
     /// Requests it took effect on.
     pub hit: u64,
     pub skipped: Vec<(&'static str, u64)>,
-    /// (route, eligible, injected by kind).
-    pub routes: Vec<(Arc<str>, u64, Vec<(&'static str, u64)>)>,
+    /// Route, eligible, injected by kind.
+    pub routes: Vec<(Arc<str>, u64, ByName)>,
 }
 
 /// A duration histogram of one (route, method, status, error type).
