@@ -1,6 +1,10 @@
 //! Mistakes in a scenario: where, what, and what to write instead; all of them at once.
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::{Value as Json, json};
 
 /// A byte range in one of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -23,6 +27,7 @@ pub struct Sources {
     pub files: Vec<Arc<Source>>,
 }
 
+/// One text that was read.
 #[derive(Debug)]
 pub struct Source {
     /// As the user named it.
@@ -30,12 +35,14 @@ pub struct Source {
     pub text: String,
 }
 
+/// How bad it is: an error refuses the scenario, a warning does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     Error,
     Warning,
 }
 
+/// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub severity: Severity,
@@ -51,6 +58,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// An error at a place.
     pub fn error(at: Place, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -61,19 +69,23 @@ impl Diagnostic {
             hint: None,
         }
     }
+    /// A warning at a place.
     pub fn warning(at: Place, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(at, message) }
     }
+    /// What stands under the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
+    /// What to write instead.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
+    /// A second place to show.
     #[must_use]
     pub fn also(mut self, at: Place, label: impl Into<String>) -> Self {
         self.also = Some((at, label.into()));
@@ -84,83 +96,105 @@ impl Diagnostic {
 /// Everything found wrong, in file order.
 pub type Diagnostics = Vec<Diagnostic>;
 
+/// The most mistakes shown at once; nobody reads more, and each is rendered with its excerpt.
+const MOST_SHOWN: usize = 100;
+
 impl Sources {
-    /// Line and column, from 1; columns count characters.
-    pub fn line_column(&self, at: Place) -> Option<(usize, usize)> {
-        let source = self.files.get(usize::from(at.file))?;
-        let before = source.text.get(..at.start as usize)?;
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Some((before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
+    /// Line and column of a place's first character, both from 1, columns in characters.
+    pub fn position(&self, at: Place) -> Option<(u32, u32)> {
+        let text = self.files.get(usize::from(at.file))?.text.as_str();
+        Some(position(text, at.start))
     }
 }
 
-/// For people: problem, place, excerpt with caret, remedy; one after the other.
-pub fn render(notes: &Diagnostics, sources: &Sources, colour: bool) -> String {
-    use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+fn position(text: &str, offset: u32) -> (u32, u32) {
+    let head = text.get(..offset as usize).unwrap_or(text);
+    let line = head.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let column = head.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line as u32, column as u32)
+}
+
+/// Every mistake as a person reads it: message, file, line and column, the line with a caret
+/// under the mistake, and what to write instead. Plain text unless `colour`.
+pub fn render(notes: &[Diagnostic], sources: &Sources, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    let mut out = String::new();
-    for note in notes {
-        let level = match note.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-        };
-        let title = level.primary_title(note.message.as_str());
-        let mut group = Group::with_title(title);
-        let source = |at: Place| {
-            let source = sources.files.get(usize::from(at.file))?;
-            let length = source.text.len();
-            let (start, end) = ((at.start as usize).min(length), (at.end as usize).min(length));
-            Some((source, start..end.max(start)))
-        };
-        if let Some((first, range)) = note.at.and_then(source) {
-            let mut snippet =
-                Snippet::source(first.text.as_str()).path(first.name.as_str()).fold(true);
-            let mut annotation = AnnotationKind::Primary.span(range);
-            if !note.label.is_empty() {
-                annotation = annotation.label(note.label.as_str());
-            }
-            snippet = snippet.annotation(annotation);
-            match note.also.as_ref().and_then(|(at, label)| Some((source(*at)?, at.file, label))) {
-                Some(((_, range), file, label)) if note.at.is_some_and(|at| at.file == file) => {
-                    snippet = snippet
-                        .annotation(AnnotationKind::Context.span(range).label(label.as_str()));
-                    group = group.element(snippet);
-                }
-                Some(((other, range), _, label)) => {
-                    let context = AnnotationKind::Context.span(range).label(label.as_str());
-                    let second = Snippet::source(other.text.as_str())
-                        .path(other.name.as_str())
-                        .fold(true)
-                        .annotation(context);
-                    group = group.element(snippet).element(second);
-                }
-                None => group = group.element(snippet),
-            }
-        }
-        if let Some(hint) = &note.hint {
-            group = group.element(Level::HELP.with_name("hint").message(hint.as_str()));
-        }
-        out.push_str(&renderer.render(&[group]));
-        out.push_str("\n\n");
+    let mut page = String::new();
+    for note in notes.iter().take(MOST_SHOWN) {
+        page.push_str(&renderer.render(&[group(note, sources)]));
+        page.push_str("\n\n");
     }
-    out
+    if notes.len() > MOST_SHOWN {
+        page.push_str("and ");
+        page.push_str(&(notes.len() - MOST_SHOWN).to_string());
+        page.push_str(" more\n\n");
+    }
+    // Between mistakes there is an empty line, after the last there is none.
+    page.pop();
+    page
 }
 
-/// For programs: `[{file, line, column, start, end, severity, message, hint}]`.
-pub fn to_json(notes: &Diagnostics, sources: &Sources) -> serde_json::Value {
-    let notes = notes.iter().map(|note| {
-        let file = note.at.and_then(|at| sources.files.get(usize::from(at.file))).map(|source| &source.name);
-        let place = note.at.and_then(|at| sources.line_column(at));
-        serde_json::json!({
-            "severity": match note.severity { Severity::Error => "error", Severity::Warning => "warning" },
+fn group<'a>(note: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
+    let level = match note.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let mut group = Group::with_title(level.primary_title(&note.message));
+    let source = |at: Place| sources.files.get(usize::from(at.file));
+    let label = |text: &'a str| (!text.is_empty()).then_some(text);
+    if let Some((at, file)) = note.at.and_then(|at| Some((at, source(at)?))) {
+        let snippet = |file: &'a Source| Snippet::source(&file.text).path(&file.name);
+        let caret = AnnotationKind::Primary.span(on_one_line(&file.text, at));
+        let mut first = snippet(file).annotation(caret.label(label(&note.label)));
+        let mut second = None;
+        if let Some((also, text)) = &note.also
+            && let Some(other) = source(*also)
+        {
+            let mark = AnnotationKind::Context.span(on_one_line(&other.text, *also));
+            let mark = mark.label(label(text));
+            if also.file == at.file {
+                first = first.annotation(mark);
+            } else {
+                second = Some(snippet(other).annotation(mark));
+            }
+        }
+        group = group.element(first);
+        if let Some(second) = second {
+            group = group.element(second);
+        }
+    }
+    if let Some(hint) = &note.hint {
+        group = group.element(Level::HELP.with_name("hint").message(hint));
+    }
+    group
+}
+
+/// A caret under many lines shows nothing: the first one is enough. Always on character bounds.
+fn on_one_line(text: &str, at: Place) -> Range<usize> {
+    let whole = (at.start as usize).min(text.len())..(at.end as usize).min(text.len());
+    let Some(shown) = text.get(whole.clone()) else { return 0..0 };
+    let end = shown.find(['\n', '\r']).unwrap_or(shown.len());
+    whole.start..whole.start + end
+}
+
+/// Every mistake as a program reads it: `file`, `line`, `column`, `end` (line and column after
+/// the last character), `severity`, `message`, `hint`; places are null where there is none.
+pub fn to_json(notes: &[Diagnostic], sources: &Sources) -> Json {
+    let each = notes.iter().map(|note| {
+        let place = note.at.and_then(|at| Some((at, sources.files.get(usize::from(at.file))?)));
+        let start = place.map(|(at, file)| position(&file.text, at.start));
+        let end = place.map(|(at, file)| position(&file.text, at.end));
+        json!({
+            "file": place.map(|(_, file)| &file.name),
+            "line": start.map(|(line, _)| line),
+            "column": start.map(|(_, column)| column),
+            "end": end.map(|(line, column)| json!({ "line": line, "column": column })),
+            "severity": match note.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
             "message": note.message,
-            "file": file,
-            "line": place.map(|(line, _)| line),
-            "column": place.map(|(_, column)| column),
-            "start": note.at.map(|at| at.start),
-            "end": note.at.map(|at| at.end),
             "hint": note.hint,
         })
     });
-    notes.collect()
+    Json::Array(each.collect())
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The longest duration the language knows: 366 days. Keeps every sum of times far from overflow.
-pub const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+pub const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// A share of a whole, exact to one part in a billion: `"5%"` is 50,000,000 parts.
 /// Range `[0, 1]`.
@@ -192,7 +192,8 @@ pub fn show_duration(time: Duration) -> String {
         let count = rest / nanos;
         rest %= nanos;
         if count > 0 {
-            text.push_str(&format!("{count}{unit}"));
+            text.push_str(&count.to_string());
+            text.push_str(unit);
         }
     }
     text

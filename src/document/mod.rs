@@ -2,12 +2,14 @@
 //! Key tables are data: the same table feeds the reader, "did you mean", the JSON schema and docs.
 
 pub mod reader;
+pub mod reference;
 pub mod schema;
 mod suggest;
 pub mod tree;
 
 pub use reader::{Node, Table};
-pub use suggest::closest as suggest_name;
+pub use reference::reference;
+pub use suggest::{closest, closest as suggest_name};
 pub use tree::{Content, Entry, Item};
 
 /// One table of the language.
@@ -117,12 +119,17 @@ impl Value {
                 format!("one of {}", words.join(", "))
             }
             Self::Status => "a status such as 503 or \"5xx\"".to_owned(),
-            Self::List(of) => format!("a list; each entry {}", of.expected()),
+            Self::List(Self::Status) => "a list such as [\"5xx\", 429]".to_owned(),
+            Self::List(_) => "a list such as [\"a\", \"b\"]".to_owned(),
             Self::Texts => "a table of strings".to_owned(),
             Self::Named(_) => "a table of tables, each with a name of yours".to_owned(),
             Self::Table(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => match keys.short {
                 Some(short) => format!("{}, or a table", short.expected()),
-                None => "a table".to_owned(),
+                None if matches!(self, Self::Table(_)) => "a table".to_owned(),
+                None => {
+                    let names = keys.keys.iter().map(|key| format!("`{}`", key.name));
+                    format!("a table with {}", names.collect::<Vec<_>>().join(", or "))
+                }
             },
         }
     }

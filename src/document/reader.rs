@@ -244,7 +244,10 @@ impl<'t> Node<'t> {
             .filter(|number| (min..=max).contains(number))
             .and_then(|number| T::try_from(number).ok());
         let Some(value) = fits else {
-            let message = format!("`{}` is out of range", self.key);
+            let message = match number {
+                Some(number) => format!("`{}` cannot be {number}", self.key),
+                None => format!("`{}` is out of range", self.key),
+            };
             let hint = format!("it takes {}", self.plain().expected());
             notes.push(Diagnostic::error(self.item.at, message).hint(hint));
             return None;
@@ -346,7 +349,10 @@ impl<'t> Node<'t> {
             other => other.found().to_owned(),
         };
         let message = format!("`{}` cannot be {found}", self.key);
-        let hint = format!("it takes {}", self.value.expected());
+        let hint = match (&self.item.content, self.value) {
+            (Content::Text(text), Value::List(_)) => format!("write [{text:?}]"),
+            _ => format!("it takes {}", self.value.expected()),
+        };
         notes.push(Diagnostic::error(self.item.at, message).hint(hint));
         None
     }
@@ -375,7 +381,12 @@ fn unknown(root: &'static TableKeys, keys: &'static TableKeys, entry: &Entry) ->
     let note = Diagnostic::error(entry.name_at, format!("unknown key `{name}`"));
     let close = closest(name, keys.keys.iter().map(|key| key.name));
     let homes = homes(root, keys, name);
+    let nests = |close: &str| find(keys, close).is_some_and(|key| key.value.keys().is_some());
     match (close, homes.as_slice()) {
+        // A table next to tables is a slip of theirs, whatever other table has such a key.
+        (Some(close), _) if matches!(entry.item.content, Content::Table(_)) && nests(close) => {
+            note.hint(format!("did you mean `{close}`?"))
+        }
         (Some(close), []) => note.hint(format!("did you mean `{close}`?")),
         (_, [""]) => note.hint(format!("`{name}` belongs at the top of the file")),
         (_, [_, ..]) => {

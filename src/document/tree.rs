@@ -25,6 +25,8 @@ pub enum Content {
     Datetime,
     List(Vec<Item>),
     Table(Vec<Entry>),
+    /// A table or list deeper than any scenario needs; noted when it was read.
+    TooDeep,
 }
 
 /// A key with its value.
@@ -45,33 +47,82 @@ impl Content {
             Self::Datetime => "a date",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
+            Self::TooDeep => "a nest of tables",
         }
     }
 }
 
+/// Tables and lists within each other, at most; no scenario has a third of it.
+const DEEPEST: u32 = 32;
+/// The most syntax errors kept of one file.
+const MOST_ERRORS: usize = 200;
+/// The parser takes 80 dotted keys of 80 parts each within each other, and frees what it made by
+/// recursion, as deep: 6,400 frames. Only pages that are touched cost memory.
+const STACK: usize = 64 << 20;
+
 /// Reads one document. Syntax errors are noted; what could be read around them is returned.
 pub fn parse(text: &str, file: u16, notes: &mut Diagnostics) -> Vec<Entry> {
-    if let Some(at) = too_deep(text) {
-        let at = Place { file, start: at, end: at + 1 };
-        notes.push(Diagnostic::error(at, "too many dots in one key"));
+    let read = on_a_deep_stack(|| {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        (convert_table(table.get_ref(), file, 0), errors)
+    });
+    let Some((entries, errors)) = read else {
+        let at = Place { file, start: 0, end: 0 };
+        notes.push(Diagnostic::error(at, "no memory to read this file"));
         return Vec::new();
-    }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
+    };
+    let mut repeats = false;
+    // Each costs a look through the text; a text with more is no scenario.
+    for error in errors.into_iter().take(MOST_ERRORS) {
         let span = error.span().unwrap_or(0..0);
         let at = place(file, widen(text, span));
         let message = error.message().lines().next().unwrap_or_default();
-        let mut note = Diagnostic::error(at, syntax_message(message));
-        if message.contains("duplicate key") {
-            let (_, first) = (note.label("again here"), first_of(text, at));
-            note = Diagnostic::error(at, duplicate_message(text, at)).label("again here");
-            if let Some(first) = first {
-                note = note.also(first, "first here");
+        if !message.contains("duplicate key") {
+            notes.push(syntax(text, at, message));
+            continue;
+        }
+        let note = Diagnostic::error(at, duplicate_message(text, at)).label("again here");
+        match first_of(text, at) {
+            Some(first) => notes.push(note.also(first, "first here")),
+            // What repeats a table repeats its keys: the heading has been shown.
+            None if repeats => {}
+            None => notes.push(note),
+        }
+        repeats |= line_around(text, at.start).trim_start().starts_with('[');
+    }
+    let mut deep = None;
+    for entry in &entries {
+        too_deep(&entry.item, &mut deep);
+    }
+    if let Some(at) = deep {
+        notes.push(Diagnostic::error(at, "tables within tables within tables, too many"));
+    }
+    entries
+}
+
+fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread =
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).ok()?;
+        thread.join().ok()
+    })
+}
+
+fn too_deep(item: &Item, found: &mut Option<Place>) {
+    match &item.content {
+        Content::TooDeep => *found = found.or(Some(item.at)),
+        Content::List(items) => {
+            for item in items {
+                too_deep(item, found);
             }
         }
-        notes.push(note);
+        Content::Table(entries) => {
+            for entry in entries {
+                too_deep(&entry.item, found);
+            }
+        }
+        _ => {}
     }
-    convert_table(table.get_ref(), file)
 }
 
 /// Adds the entries of a further document: tables at the top merge key by key, and whatever is
@@ -127,9 +178,9 @@ pub fn overlay(into: &mut Vec<Entry>, path: &[(String, Place)], value: Item) {
 pub fn value(text: &str, file: u16, offset: u32) -> Item {
     let end = offset.saturating_add(u32::try_from(text.len()).unwrap_or(u32::MAX));
     let whole = Place { file, start: offset, end };
-    let mut item = match DeValue::parse(text) {
-        Ok(value) if too_deep(text).is_none() => convert(&value, file),
-        _ => return Item { at: whole, content: Content::Text(text.to_owned()) },
+    let read = on_a_deep_stack(|| Some(convert(&DeValue::parse(text).ok()?, file, 0)));
+    let Some(mut item) = read.flatten() else {
+        return Item { at: whole, content: Content::Text(text.to_owned()) };
     };
     shift(&mut item, offset);
     item
@@ -153,21 +204,22 @@ fn shift(item: &mut Item, offset: u32) {
     }
 }
 
-fn convert_table(table: &DeTable<'_>, file: u16) -> Vec<Entry> {
+fn convert_table(table: &DeTable<'_>, file: u16, depth: u32) -> Vec<Entry> {
     let mut entries: Vec<Entry> = table
         .iter()
         .map(|(name, value)| Entry {
             name: name.get_ref().clone().into_owned(),
             name_at: place(file, name.span()),
-            item: convert(value, file),
+            item: convert(value, file, depth),
         })
         .collect();
     entries.sort_by_key(|entry| entry.name_at.start);
     entries
 }
 
-fn convert(value: &Spanned<DeValue<'_>>, file: u16) -> Item {
+fn convert(value: &Spanned<DeValue<'_>>, file: u16, depth: u32) -> Item {
     let content = match value.get_ref() {
+        DeValue::Array(_) | DeValue::Table(_) if depth >= DEEPEST => Content::TooDeep,
         DeValue::String(text) => Content::Text(text.clone().into_owned()),
         DeValue::Integer(number) => {
             Content::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
@@ -176,9 +228,9 @@ fn convert(value: &Spanned<DeValue<'_>>, file: u16) -> Item {
         DeValue::Boolean(yes) => Content::Bool(*yes),
         DeValue::Datetime(_) => Content::Datetime,
         DeValue::Array(items) => {
-            Content::List(items.iter().map(|item| convert(item, file)).collect())
+            Content::List(items.iter().map(|item| convert(item, file, depth + 1)).collect())
         }
-        DeValue::Table(table) => Content::Table(convert_table(table, file)),
+        DeValue::Table(table) => Content::Table(convert_table(table, file, depth + 1)),
     };
     Item { at: place(file, value.span()), content }
 }
@@ -201,13 +253,19 @@ fn widen(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
     }
 }
 
-/// The parser's words, in the house's form.
-fn syntax_message(message: &str) -> String {
-    let mut message = message.trim().to_owned();
-    if message.is_empty() {
-        "this is not TOML".clone_into(&mut message);
+/// The parser's words, but where a person would say something else.
+fn syntax(text: &str, at: Place, message: &str) -> Diagnostic {
+    let rest = text.get(at.start as usize..).unwrap_or_default();
+    let rest = rest.lines().next().unwrap_or_default().trim();
+    if !message.starts_with("string values must be quoted") {
+        let message = if message.is_empty() { "this is not TOML" } else { message };
+        return Diagnostic::error(at, message);
     }
-    message
+    if rest.is_empty() || rest.starts_with('#') {
+        Diagnostic::error(at, "there is no value after `=`")
+    } else {
+        Diagnostic::error(at, "this value needs quotes").hint("write it as \"…\"")
+    }
 }
 
 fn line_around(text: &str, at: u32) -> &str {
@@ -251,24 +309,4 @@ fn first_of(text: &str, second: Place) -> Option<Place> {
         offset += candidate.len();
     }
     found.map(|span| place(second.file, span))
-}
-
-/// Dotted keys nest without a bound in the parser, and trees are walked by recursion: refuse a
-/// line with more dots than any scenario has. Returns the place of the dot too many.
-fn too_deep(text: &str) -> Option<u32> {
-    let mut run = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'.' => run += 1,
-            // Numbers and addresses have dots too: count only dots with nothing but key
-            // characters and blanks between them.
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b' ' | b'\t' | b'"' | b'\'' => {
-            }
-            _ => run = 0,
-        }
-        if run > 64 {
-            return u32::try_from(at).ok();
-        }
-    }
-    None
 }

@@ -1,75 +1,105 @@
-//! `abort`: no answer. `reset` is a real RST, `close` a FIN before any byte, `hang` silence until
-//! the caller gives up or `cap` is over, and then FIN.
+//! `abort`: the connection ends and no answer ever comes.
+//!
+//! `inject.abort = "reset"` is what a crashed process looks like, `"close"` a proxy that gave up,
+//! `"hang"` a peer that went silent: the caller's own timeout is what ends it, or `cap` (default
+//! 60s), whichever is first.
 
 use std::time::Duration;
 
-use super::{Abort, Action, Fault, Spec};
-use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use super::{Abort, Action, Fault, Kind, Spec, Written};
+use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
 
+/// The kind's line in [`super::KINDS`].
+pub const KIND: Kind = Kind {
+    key: Key::new("abort", Value::Table(&KEYS), "End the connection without an answer."),
+    read,
+};
+
 const HOW: Value = Value::Word(&["reset", "close", "hang"]);
 
-pub(super) static KEYS: TableKeys = TableKeys {
+/// What the kind takes.
+pub static KEYS: TableKeys = TableKeys {
     name: "faults.NAME.inject.abort",
-    doc: "Ends the exchange without an answer.",
+    doc: "End the connection without an answer.",
     keys: &[
-        Key::new("how", HOW, "`reset`: RST; `close`: FIN without an answer; `hang`: nothing.")
-            .required(),
-        Key::new("cap", Value::Duration, "For `hang`: the longest silence.").default("\"60s\""),
+        Key::new("how", HOW, "`reset`: RST. `close`: FIN. `hang`: silence, then FIN.").required(),
+        Key::new("cap", Value::Duration, "How long a `hang` lasts at most.").default("\"60s\""),
     ],
     short: Some(HOW),
 };
 
-#[derive(Debug, Clone)]
-struct AbortSpec {
-    how: &'static str,
-    cap: Duration,
+#[derive(Debug)]
+struct AsWritten {
+    how: Located<&'static str>,
+    cap: Option<Located<Duration>>,
+}
+
+fn read(node: &Node<'_>, notes: &mut Diagnostics) -> Option<Spec> {
+    if !node.is_table() {
+        let how = node.word(notes)?;
+        return Some(Spec::new(AsWritten { how, cap: None }));
+    }
+    let mut table = node.table(notes)?;
+    let (how, cap) = (table.word("how"), table.duration("cap"));
+    Some(Spec::new(AsWritten { how: how?, cap }))
+}
+
+impl Written for AsWritten {
+    fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics> {
+        let how = match (self.how.value, &self.cap) {
+            ("hang", Some(cap)) if cap.value.is_zero() => {
+                let note = Diagnostic::error(cap.at, "a hang of no time is no hang");
+                return Err(vec![note.hint("write `how = \"close\"`")]);
+            }
+            ("hang", cap) => {
+                Abort::Hang { cap: cap.as_ref().map_or(Duration::from_mins(1), |cap| cap.value) }
+            }
+            (how, Some(cap)) => {
+                let note = Diagnostic::error(cap.at, format!("`cap` has no meaning for `{how}`"));
+                return Err(vec![note.also(self.how.at, "only a \"hang\" has a cap")]);
+            }
+            ("close", None) => Abort::Close,
+            (_, None) => Abort::Reset,
+        };
+        Ok(Box::new(Compiled(how)))
+    }
 }
 
 #[derive(Debug)]
-struct Aborts(Abort);
+struct Compiled(Abort);
 
-pub(super) fn read(node: Node<'_>, notes: &mut Diagnostics) -> Option<Box<dyn Spec>> {
-    let cap = Duration::from_secs(60);
-    if !node.is_table() {
-        let how = node.word(notes)?.value;
-        return Some(Box::new(AbortSpec { how, cap }));
-    }
-    let mut table = node.table(notes)?;
-    let how = table.word("how");
-    let written: Option<(Duration, Place)> = table.duration("cap").map(|cap| (cap.value, cap.at));
-    let how = how?;
-    if let Some((_, at)) = written
-        && how.value != "hang"
-    {
-        notes.push(Diagnostic::error(
-            at,
-            format!("`cap` goes with `hang`; a {} takes no time", how.value),
-        ));
-        return None;
-    }
-    Some(Box::new(AbortSpec { how: how.value, cap: written.map_or(cap, |(cap, _)| cap) }))
-}
-
-impl Spec for AbortSpec {
-    fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics> {
-        Ok(Box::new(Aborts(match self.how {
-            "close" => Abort::Close,
-            "hang" => Abort::Hang { cap: self.cap },
-            _ => Abort::Reset,
-        })))
-    }
-    fn boxed(&self) -> Box<dyn Spec> {
-        Box::new(self.clone())
-    }
-}
-
-impl Fault for Aborts {
+impl Fault for Compiled {
     fn kind(&self) -> &'static str {
-        "abort"
+        KIND.key.name
     }
-    fn decide(&self, _: &mut Dice) -> Action {
+    fn decide(&self, _dice: &mut Dice) -> Action {
         Action::Abort(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::compile;
+    use crate::scenario::tests::injected;
+
+    #[test]
+    fn every_way_to_end_is_told_apart() {
+        for (written, how) in [
+            ("abort = \"reset\"", Abort::Reset),
+            ("abort = \"close\"", Abort::Close),
+            ("abort = \"hang\"", Abort::Hang { cap: Duration::from_mins(1) }),
+            (
+                "abort = { how = \"hang\", cap = \"5s\" }",
+                Abort::Hang { cap: Duration::from_secs(5) },
+            ),
+        ] {
+            let fault = compile(&injected(written)).unwrap();
+            assert_eq!(fault.decide(&mut Dice::new(1, "a", 1, "test")), Action::Abort(how));
+        }
+        assert!(compile(&injected("abort = { how = \"reset\", cap = \"5s\" }")).is_err());
+        assert!(compile(&injected("abort = { how = \"hang\", cap = \"0s\" }")).is_err());
     }
 }

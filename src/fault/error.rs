@@ -1,110 +1,168 @@
-//! `error`: an answer in the service's place; the service never sees the request.
+//! `error`: an answer in the service's place.
+//!
+//! `inject.error = 503` answers at once and the service never sees the request; `status`, `body`
+//! and `headers` say more: `inject.error = { status = 429, headers = { retry-after = "2" } }`.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::{Action, Answer, Fault, Spec};
+use super::{Action, Answer, Fault, Kind, Spec, Written};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
 
+/// The kind's line in [`super::KINDS`].
+pub const KIND: Kind =
+    Kind { key: Key::new("error", Value::Table(&KEYS), "Answer in the service's place."), read };
+
+/// No 1xx: an interim answer is followed by another.
 const STATUS: Value = Value::Integer { min: 200, max: 599 };
 
-pub(super) static KEYS: TableKeys = TableKeys {
+/// What the kind takes.
+pub static KEYS: TableKeys = TableKeys {
     name: "faults.NAME.inject.error",
-    doc: "Answers in the service's place.",
+    doc: "Answer in the service's place.",
     keys: &[
-        Key::new("status", STATUS, "The status.").required(),
-        Key::new("body", Value::Text, "The body, as text/plain unless `headers` says otherwise."),
-        Key::new("headers", Value::Texts, "Further header fields."),
+        Key::new("status", STATUS, "The status of the answer.").required(),
+        Key::new("body", Value::Text, "Its body; text unless `headers` say otherwise."),
+        Key::new("headers", Value::Texts, "Its headers; not those that frame the message."),
     ],
     short: Some(STATUS),
 };
 
-/// Fields that frame a message or belong to one hop: the proxy's own business.
-const FRAMING: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+/// Headers that the proxy itself answers for: written by hand they would break the framing.
+const FRAMING: &[HeaderName] = &[
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
-#[derive(Debug, Clone)]
-struct ErrorSpec(Answer);
-
 #[derive(Debug)]
-struct Answers(Answer);
+struct AsWritten {
+    status: Located<u16>,
+    body: Option<Located<String>>,
+    headers: Vec<(Located<String>, Located<String>)>,
+}
 
-pub(super) fn read(node: Node<'_>, notes: &mut Diagnostics) -> Option<Box<dyn Spec>> {
-    let mut headers = HeaderMap::new();
-    let mut body: Option<Located<String>> = None;
-    let status: Located<u16> = if node.is_table() {
-        let mut table = node.table(notes)?;
-        let status = table.integer("status");
-        body = table.text("body");
-        for (name, value) in table.texts("headers") {
-            match field(&name, &value) {
-                Ok((name, value)) => {
-                    headers.append(name, value);
-                }
-                Err(note) => table.notes.push(*note),
+fn read(node: &Node<'_>, notes: &mut Diagnostics) -> Option<Spec> {
+    if !node.is_table() {
+        let status = node.integer(notes)?;
+        return Some(Spec::new(AsWritten { status, body: None, headers: Vec::new() }));
+    }
+    let mut table = node.table(notes)?;
+    let (status, body) = (table.integer("status"), table.text("body"));
+    let headers = table.texts("headers");
+    Some(Spec::new(AsWritten { status: status?, body, headers }))
+}
+
+impl Written for AsWritten {
+    fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics> {
+        let mut notes = Diagnostics::new();
+        let status = StatusCode::from_u16(self.status.value).ok();
+        if status.is_none() {
+            notes.push(Diagnostic::error(self.status.at, "this is not a status"));
+        }
+        if let (204 | 304, Some(body)) = (self.status.value, &self.body) {
+            let message = format!("an answer with status {} has no body", self.status.value);
+            notes.push(Diagnostic::error(body.at, message).also(self.status.at, "because of this"));
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            if let Some((name, value)) = pair(name, value, &mut notes) {
+                headers.append(name, value);
             }
         }
-        status?
-    } else {
-        node.integer(notes)?
-    };
-    let code = StatusCode::from_u16(status.value).ok()?;
-    let bodiless = code == StatusCode::NO_CONTENT || code == StatusCode::NOT_MODIFIED;
-    if let Some(body) = body.as_ref().filter(|body| bodiless && !body.value.is_empty()) {
-        notes.push(
-            Diagnostic::error(body.at, format!("a {} has no body", status.value))
-                .also(status.at, "the status"),
-        );
-        return None;
+        if self.body.is_some() && !headers.contains_key(header::CONTENT_TYPE) {
+            let text = HeaderValue::from_static("text/plain; charset=utf-8");
+            headers.insert(header::CONTENT_TYPE, text);
+        }
+        let body = self.body.as_ref().map_or_else(Bytes::new, |b| Bytes::from(b.value.clone()));
+        match status {
+            Some(status) if notes.is_empty() => {
+                Ok(Box::new(Compiled(Answer { status, headers, body })))
+            }
+            _ => Err(notes),
+        }
     }
-    let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.value));
-    Some(Box::new(ErrorSpec(Answer { status: code, headers, body })))
 }
 
-fn field(
+fn pair(
     name: &Located<String>,
     value: &Located<String>,
-) -> Result<(HeaderName, HeaderValue), Box<Diagnostic>> {
-    let parsed = HeaderName::from_bytes(name.value.as_bytes())
-        .map_err(|_| Box::new(Diagnostic::error(name.at, "not a header name")))?;
-    if FRAMING.contains(&parsed.as_str()) {
-        let message = format!("`{parsed}` frames the message and cannot be set");
-        return Err(Box::new(Diagnostic::error(name.at, message)));
+    notes: &mut Diagnostics,
+) -> Option<(HeaderName, HeaderValue)> {
+    let Ok(header) = HeaderName::try_from(name.value.as_str()) else {
+        let message = format!("\"{}\" is not a header name", name.value.escape_debug());
+        notes.push(Diagnostic::error(name.at, message));
+        return None;
+    };
+    let hop = matches!(header.as_str(), "keep-alive" | "proxy-connection");
+    if hop || FRAMING.contains(&header) {
+        let note = Diagnostic::error(name.at, format!("`{header}` cannot be set"));
+        notes.push(note.hint("it belongs to the connection, not to the answer; leave it out"));
+        return None;
     }
-    let content = HeaderValue::from_str(&value.value).map_err(|_| {
-        Box::new(
-            Diagnostic::error(value.at, "not a header value")
-                .hint("visible characters and blanks, on one line"),
-        )
-    })?;
-    Ok((parsed, content))
+    if header.as_str().starts_with("x-backburn-") {
+        let note = Diagnostic::error(name.at, format!("`{header}` cannot be set"));
+        notes.push(note.hint("x-backburn-… is how backburn says what it did itself"));
+        return None;
+    }
+    let Ok(value) = HeaderValue::try_from(value.value.as_str()) else {
+        let note = Diagnostic::error(value.at, "a header cannot carry this value");
+        notes.push(note.hint("line ends and control characters are not allowed"));
+        return None;
+    };
+    Some((header, value))
 }
 
-impl Spec for ErrorSpec {
-    fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics> {
-        Ok(Box::new(Answers(self.0.clone())))
-    }
-    fn boxed(&self) -> Box<dyn Spec> {
-        Box::new(self.clone())
-    }
-}
+#[derive(Debug)]
+struct Compiled(Answer);
 
-impl Fault for Answers {
+impl Fault for Compiled {
     fn kind(&self) -> &'static str {
-        "error"
+        KIND.key.name
     }
-    fn decide(&self, _: &mut Dice) -> Action {
+    fn decide(&self, _dice: &mut Dice) -> Action {
         Action::Respond(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::compile;
+    use crate::scenario::tests::injected;
+
+    #[test]
+    fn an_answer_is_what_was_written() {
+        let spec = injected(
+            "error = { status = 429, body = \"later\", headers = { retry-after = \"2\" } }",
+        );
+        let action = compile(&spec).unwrap().decide(&mut Dice::new(1, "a", 1, "test"));
+        let Action::Respond(answer) = action else { panic!("not an answer") };
+        assert_eq!(answer.status, 429);
+        assert_eq!(answer.headers["retry-after"], "2");
+        assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+        assert_eq!(answer.body, "later");
+    }
+
+    #[test]
+    fn answers_that_would_break_the_message_are_refused() {
+        for (written, mistakes) in [
+            ("error = { status = 204, body = \"x\" }", 1),
+            ("error = { status = 304, body = \"x\", headers = { host = \"a\" } }", 2),
+            ("error = { status = 500, headers = { Content-Length = \"3\" } }", 1),
+            (
+                "error = { status = 500, headers = { \"a b\" = \"3\", x-backburn-fault = \"n\" } }",
+                2,
+            ),
+            ("error = { status = 500, headers = { a = \"b\\r\\nc: d\" } }", 1),
+        ] {
+            assert_eq!(compile(&injected(written)).unwrap_err().len(), mistakes, "{written}");
+        }
     }
 }

@@ -1,14 +1,54 @@
 //! Fault kinds: one file a kind. A fault *decides*, pure and synchronous; the proxy *acts*.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dice::Dice;
-use crate::document::{Key, Node, TableKeys, Value};
+use crate::document::{Key, Node, TableKeys};
+
+pub mod abort;
+pub mod error;
+pub mod latency;
+
+/// Every kind, in the order the reference page shows them. A new kind is its file, its `mod` line
+/// above, and its line here.
+pub const KINDS: &[Kind] = &[
+    latency::KIND, //
+    error::KIND,
+    abort::KIND,
+];
+
+/// One kind of the language.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// `inject.NAME` and what it takes.
+    pub key: Key,
+    /// Reads the value of `inject.NAME`; mistakes are noted.
+    pub read: fn(&Node<'_>, &mut Diagnostics) -> Option<Spec>,
+}
+
+/// `[faults.NAME.inject]`: a key for every kind.
+pub static INJECT: TableKeys = TableKeys {
+    name: "faults.NAME.inject",
+    doc: "What a fault does to the requests it hits. Several kinds act together, on one draw.",
+    keys: &INJECT_KEYS,
+    short: None,
+};
+
+static INJECT_KEYS: [Key; KINDS.len()] = {
+    let mut keys = [KINDS[0].key; KINDS.len()];
+    let mut i = 0;
+    while i < keys.len() {
+        keys[i] = KINDS[i].key;
+        i += 1;
+    }
+    keys
+};
 
 /// What one kind asks of the data path for one request. The proxy knows these verbs, never kinds.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,11 +64,15 @@ pub enum Action {
 /// An injected answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
+    /// From 200 to 599.
     pub status: StatusCode,
+    /// Never a header that frames the message.
     pub headers: HeaderMap,
+    /// Empty for 204 and 304.
     pub body: Bytes,
 }
 
+/// How a connection ends without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Abort {
     /// RST.
@@ -47,66 +91,29 @@ pub trait Fault: fmt::Debug + Send + Sync {
     fn decide(&self, dice: &mut Dice) -> Action;
 }
 
-/// One kind of fault, for reading and for the reference.
-#[derive(Debug)]
-pub struct Kind {
-    pub name: &'static str,
-    pub keys: &'static TableKeys,
-    read: fn(Node<'_>, &mut Diagnostics) -> Option<Box<dyn Spec>>,
+/// One kind as written: typed, with places, not yet checked against itself.
+pub trait Written: fmt::Debug + Send + Sync {
+    /// Checks what single values cannot show (a `min` above its `max`) and makes the fault.
+    fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics>;
 }
 
 /// One `inject.KIND` as written.
-pub trait Spec: fmt::Debug + Send + Sync {
-    /// What runs, or all that is wrong with it.
-    fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics>;
-    fn boxed(&self) -> Box<dyn Spec>;
-}
+#[derive(Debug, Clone)]
+pub struct Spec(Arc<dyn Written>);
 
-impl Clone for Box<dyn Spec> {
-    fn clone(&self) -> Self {
-        self.boxed()
+impl Spec {
+    /// Wraps what a kind read.
+    pub fn new(written: impl Written + 'static) -> Self {
+        Self(Arc::new(written))
+    }
+
+    /// As [`compile`].
+    pub fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics> {
+        compile(self)
     }
 }
 
-// Adding a kind: its file, its `mod` line, its line in `KINDS` (and in `INJECT`, which a constant
-// cannot derive from it; a test compares the two).
-mod abort;
-mod error;
-mod latency;
-
-/// Every kind there is.
-pub static KINDS: [Kind; 3] = [
-    Kind { name: "latency", keys: &latency::KEYS, read: latency::read },
-    Kind { name: "error", keys: &error::KEYS, read: error::read },
-    Kind { name: "abort", keys: &abort::KEYS, read: abort::read },
-];
-
-/// `inject.*`.
-pub static INJECT: TableKeys = TableKeys {
-    name: "faults.NAME.inject",
-    doc: "What happens to a request that is hit; several kinds act on the same requests.",
-    keys: &[
-        Key::new("latency", Value::Table(&latency::KEYS), "The request waits."),
-        Key::new("error", Value::Table(&error::KEYS), "An answer in the service's place."),
-        Key::new("abort", Value::Table(&abort::KEYS), "No answer."),
-    ],
-    short: None,
-};
-
-/// Reads `inject.KIND`.
-pub fn read(kind: &str, node: Node<'_>, notes: &mut Diagnostics) -> Option<Box<dyn Spec>> {
-    let kind = KINDS.iter().find(|known| known.name == kind)?;
-    (kind.read)(node, notes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_can_be_written() {
-        let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-        let keys: Vec<&str> = INJECT.keys.iter().map(|key| key.name).collect();
-        assert_eq!(kinds, keys);
-    }
+/// Makes the fault of a spec, or says everything that is wrong with it.
+pub fn compile(spec: &Spec) -> Result<Box<dyn Fault>, Vec<Diagnostic>> {
+    spec.0.compile()
 }

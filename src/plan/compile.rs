@@ -50,7 +50,7 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         return (None, notes);
     }
     let plan = Plan {
-        name: scenario.name.as_ref().map_or_else(|| "drill".to_owned(), |name| name.value.clone()),
+        name: scenario.name.as_ref().map_or_else(|| file_name(scenario), |name| name.value.clone()),
         hypothesis: scenario.hypothesis.as_ref().map(|text| text.value.clone()),
         seed: scenario.seed.as_ref().map(|seed| seed.value),
         safety,
@@ -62,6 +62,13 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         matcher: Matcher::new(rules),
     };
     (Some(plan), notes)
+}
+
+/// What a scenario without a name is called: its first file's name.
+fn file_name(scenario: &Scenario) -> String {
+    let file = scenario.sources.files.first().map(|source| std::path::Path::new(&source.name));
+    let stem = file.and_then(std::path::Path::file_stem).and_then(std::ffi::OsStr::to_str);
+    stem.unwrap_or("drill").to_owned()
 }
 
 /// A name nobody knows, with the nearest one that is known.

@@ -105,6 +105,10 @@ fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
         }
         return Some(objective.value);
     }
+    if spec.objective_at.is_some() {
+        // It has been reported where it was read.
+        return None;
+    }
     let Some(tier) = &spec.tier else {
         notes.push(
             Diagnostic::error(

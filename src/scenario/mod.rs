@@ -3,14 +3,23 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-mod keys;
-mod read;
-
-pub use read::{load, read};
-
 use crate::diagnostic::{Located, Place, Sources};
 use crate::fault;
 use crate::units::Share;
+
+pub mod keys;
+mod load;
+mod read;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use keys::ROOT;
+pub use load::{Override, load, read};
+
+/// The JSON Schema (2020-12) of a scenario, for editors.
+pub fn json_schema() -> serde_json::Value {
+    crate::document::schema::json_schema(&ROOT)
+}
 
 /// One or more files, merged. Lists are in file order: order of first appearance.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +109,7 @@ pub struct FaultSpec {
     pub limit: Option<Located<u64>>,
     pub mark: Option<Located<bool>>,
     /// The `inject.*` kinds in file order.
-    pub inject: Vec<Located<Box<dyn fault::Spec>>>,
+    pub inject: Vec<Located<fault::Spec>>,
 }
 
 #[derive(Debug, Clone)]
@@ -110,6 +119,8 @@ pub struct SloSpec {
     pub routes: Vec<Located<String>>,
     pub service: Option<Located<String>>,
     pub objective: Option<Located<Share>>,
+    /// Where it was written, also when it could not be read.
+    pub objective_at: Option<Place>,
     pub window: Option<Located<Duration>>,
     pub tier: Option<Located<String>>,
     pub sli: Option<Located<SliSpec>>,
@@ -153,9 +164,4 @@ pub enum Clock {
     #[default]
     LastByte,
     FirstByte,
-}
-
-/// The language as JSON Schema.
-pub fn json_schema() -> serde_json::Value {
-    crate::document::schema::json_schema(&keys::ROOT)
 }

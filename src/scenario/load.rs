@@ -1,0 +1,217 @@
+//! Files, directories and `--set` → one tree → one scenario, with everything that is wrong.
+
+use std::collections::HashSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Scenario;
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source, Sources};
+use crate::document::tree::{self, Content, Entry};
+use crate::document::{Value, closest};
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+/// The most files that are read.
+const MOST_FILES: usize = 1_000;
+
+/// One `--set PATH=VALUE`: put over the files before they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Dotted: `faults.slow.probability`.
+    pub path: String,
+    /// A TOML value, or else the text itself.
+    pub value: String,
+}
+
+impl std::str::FromStr for Override {
+    type Err = String;
+    /// Splits at the first `=`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, value) = text
+            .split_once('=')
+            .ok_or_else(|| "there is no `=`; write PATH=VALUE, as in seed=7".to_owned())?;
+        // Nothing is trimmed: places count from the start of what was typed.
+        Ok(Self { path: path.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// Reads files, and directories' `*.toml` in order of name, then [`read`]s them. A file that
+/// cannot be read is a mistake like any other.
+pub fn load(paths: &[PathBuf], sets: &[String]) -> (Scenario, Diagnostics) {
+    let (mut notes, mut texts) = (Diagnostics::new(), Vec::new());
+    for path in paths {
+        match files(path) {
+            Ok(files) => {
+                for file in files {
+                    match text(&file) {
+                        Ok(text) => texts.push((file.display().to_string(), text)),
+                        Err(why) => notes.push(nowhere(&file, &why)),
+                    }
+                }
+            }
+            Err(why) => notes.push(nowhere(path, &why)),
+        }
+    }
+    let (scenario, found) = read(texts, sets);
+    notes.extend(found);
+    (scenario, notes)
+}
+
+/// Reads texts given with their names, merged, with `sets` put over them. Never panics, whatever
+/// the text; the scenario holds what could be read, the diagnostics all that is wrong, in order
+/// of place.
+pub fn read(texts: Vec<(String, String)>, sets: &[String]) -> (Scenario, Diagnostics) {
+    let (mut notes, mut sources) = (Diagnostics::new(), Sources::default());
+    let mut entries = Vec::new();
+    for (name, mut text) in texts {
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        if text.len() as u64 > LARGEST || sources.files.len() >= MOST_FILES {
+            notes.push(nowhere(
+                Path::new(&name),
+                "more than a scenario may hold (1 MiB, 1000 files)",
+            ));
+            continue;
+        }
+        let file = add(&mut sources, name, text);
+        let found = tree::parse(&sources.files[usize::from(file)].text, file, &mut notes);
+        tree::merge(&mut entries, found, &mut notes);
+    }
+    let broken = lines_of(&notes, &sources);
+    for set in sets.iter().take(MOST_FILES) {
+        apply(set, &mut entries, &mut sources, &mut notes);
+    }
+    let mut found = Diagnostics::new();
+    let mut scenario = super::read::scenario(&entries, &mut found);
+    // What a syntax error left behind is half a line: what the reader says of it misleads.
+    // Each costs a look through the text.
+    notes.extend(found.into_iter().take(MOST_FILES).filter(|note| {
+        let Some(at) = note.at else { return true };
+        let missing = note.message.ends_with("is missing") || note.message.ends_with("is empty");
+        let own = line(&sources, at);
+        let near = |file, row| file == at.file && (missing || row == own);
+        !broken.iter().any(|(file, row)| near(*file, *row))
+    }));
+    notes.sort_by_key(|note| (note.at, note.severity));
+    scenario.sources = sources;
+    (scenario, notes)
+}
+
+fn add(sources: &mut Sources, name: String, text: String) -> u16 {
+    sources.files.push(Arc::new(Source { name, text }));
+    // Held to MOST_FILES files and as many overrides.
+    u16::try_from(sources.files.len() - 1).unwrap_or(u16::MAX)
+}
+
+fn lines_of(notes: &[Diagnostic], sources: &Sources) -> HashSet<(u16, u32)> {
+    let places = notes.iter().filter(|note| note.also.is_none()).filter_map(|note| note.at);
+    places.map(|at| (at.file, line(sources, at))).collect()
+}
+
+fn line(sources: &Sources, at: Place) -> u32 {
+    sources.position(at).map_or(0, |(line, _)| line)
+}
+
+fn apply(set: &str, entries: &mut Vec<Entry>, sources: &mut Sources, notes: &mut Diagnostics) {
+    let file = add(sources, "--set".to_owned(), set.to_owned());
+    let Override { path, value } = match set.parse() {
+        Ok(split) => split,
+        Err(why) => {
+            let end = u32::try_from(set.len()).unwrap_or(u32::MAX);
+            notes.push(Diagnostic::error(Place { file, start: 0, end }, why));
+            return;
+        }
+    };
+    let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let (mut steps, mut start) = (Vec::new(), 0);
+    for part in path.split('.') {
+        let at = Place { file, start: offset(start), end: offset(start + part.len()) };
+        if part.is_empty() || steps.len() > 16 {
+            let note = Diagnostic::error(at, "this is not the path of a key");
+            notes.push(note.hint("write it as faults.NAME.probability=5%"));
+            return;
+        }
+        steps.push((part.to_owned(), at));
+        start += part.len() + 1;
+    }
+    // A slip in a name would make a new table next to the one that was meant; a new one is
+    // written whole: services.shop={ url = … }.
+    if let [(kind, _), (name, at), _, ..] = steps.as_slice()
+        && super::keys::ROOT
+            .keys
+            .iter()
+            .any(|key| key.name == kind && matches!(key.value, Value::Named(_)))
+    {
+        let known = entries.iter().find(|entry| entry.name == *kind);
+        let names: Vec<&str> = match known.map(|entry| &entry.item.content) {
+            Some(Content::Table(named)) => named.iter().map(|entry| entry.name.as_str()).collect(),
+            _ => Vec::new(),
+        };
+        if !names.contains(&name.as_str()) {
+            let note = Diagnostic::error(*at, format!("there is no `{name}` in [{kind}]"));
+            notes.push(match closest(name, names.iter().copied()) {
+                Some(close) => note.hint(format!("did you mean `{close}`?")),
+                None if names.is_empty() => note,
+                None => note.hint(format!("there is {}", names.join(", "))),
+            });
+            return;
+        }
+    }
+    let item = tree::value(&value, file, offset(path.len() + 1));
+    tree::overlay(entries, &steps, item);
+}
+
+fn nowhere(path: &Path, why: &str) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        message: format!("{}: {why}", path.display()),
+        at: None,
+        label: String::new(),
+        also: None,
+        hint: None,
+    }
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let about = std::fs::metadata(path).map_err(|why| reason(&why))?;
+    if !about.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|why| reason(&why))? {
+        let file = entry.map_err(|why| reason(&why))?.path();
+        if file.extension().is_some_and(|ext| ext == "toml") {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err("this directory has no .toml file".to_owned());
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn text(path: &Path) -> Result<String, String> {
+    // Asked before opening: to open a pipe is to wait for its writer.
+    if !std::fs::metadata(path).map_err(|why| reason(&why))?.is_file() {
+        return Err("not a regular file".to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(|why| reason(&why))?;
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|why| reason(&why))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err("larger than 1 MiB".to_owned());
+    }
+    String::from_utf8(bytes)
+        .map_err(|why| format!("not UTF-8 (at byte {})", why.utf8_error().valid_up_to()))
+}
+
+fn reason(why: &std::io::Error) -> String {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "no permission to read it".to_owned(),
+        _ => why.to_string(),
+    }
+}
