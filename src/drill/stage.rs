@@ -185,3 +185,120 @@ impl Stage {
 fn falls(draw: u32, from: u32, share: crate::units::Share) -> bool {
     draw.checked_sub(from).is_some_and(|above| above < share.billionths())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sli::Ledger;
+
+    fn stage(faults: &str, seed: u64) -> Stage {
+        let text = format!("[proxy]\nupstream = \"http://127.0.0.1:9000\"\n{faults}");
+        let (scenario, notes) = crate::scenario::read(vec![("test".to_owned(), text)], &[]);
+        assert!(notes.is_empty(), "{notes:?}");
+        let (plan, notes) = crate::plan::compile(&scenario);
+        let plan = Arc::new(plan.unwrap_or_else(|| panic!("{notes:?}")));
+        let books = Arc::new(Ledger::new(8).open(Arc::clone(&plan)));
+        Stage::new(plan, books, seed, true, None)
+    }
+
+    /// For each of `n` requests, which faults hit it.
+    fn hits(stage: &Stage, n: usize) -> Vec<Vec<FaultId>> {
+        let decide = |_| {
+            let mut struck = Vec::new();
+            stage.decide(0, 0, &mut struck);
+            struck.iter().map(|struck| struck.fault).collect()
+        };
+        (0..n).map(decide).collect()
+    }
+
+    fn fault(name: &str, who: &str) -> String {
+        format!("[faults.{name}]\nroutes = [\"*\"]\n{who}\ninject.error = 500\n")
+    }
+
+    /// Within four standard deviations of `n · p`.
+    fn close(hit: usize, n: f64, p: f64) {
+        let sigma = (n * p * (1.0 - p)).sqrt();
+        assert!((hit as f64 - n * p).abs() < 4.0 * sigma, "{hit}, want {} ± {sigma}", n * p);
+    }
+
+    #[test]
+    fn the_same_seed_decides_the_same() {
+        let faults = fault("a", "probability = \"20%\"");
+        assert_eq!(hits(&stage(&faults, 7), 1000), hits(&stage(&faults, 7), 1000));
+        assert_ne!(hits(&stage(&faults, 7), 1000), hits(&stage(&faults, 8), 1000));
+    }
+
+    #[test]
+    fn raising_a_share_keeps_those_already_hit() {
+        let low = hits(&stage(&fault("a", "probability = \"5%\""), 7), 10_000);
+        let high = hits(&stage(&fault("a", "probability = \"25%\""), 7), 10_000);
+        assert!(low.iter().zip(&high).all(|(low, high)| low.is_empty() || !high.is_empty()));
+    }
+
+    #[test]
+    fn members_of_a_group_never_meet() {
+        let group = |name, share| fault(name, &format!("group = \"g\"\nprobability = \"{share}\""));
+        let seen = hits(&stage(&(group("a", "10%") + &group("b", "5%")), 7), 100_000);
+        assert!(seen.iter().all(|hit| hit.len() < 2));
+        close(seen.iter().filter(|hit| **hit == [0]).count(), 1e5, 0.10);
+        close(seen.iter().filter(|hit| **hit == [1]).count(), 1e5, 0.05);
+        // A member at 0 % leaves its slice empty: nobody else's victims change.
+        let without =
+            hits(&stage(&(group("a", "10%") + &group("b", "5%") + &group("c", "0%")), 7), 100_000);
+        assert_eq!(seen, without);
+    }
+
+    #[test]
+    fn independent_faults_combine() {
+        let both = fault("a", "probability = \"20%\"") + &fault("b", "probability = \"5%\"");
+        let seen = hits(&stage(&both, 7), 100_000);
+        close(seen.iter().filter(|hit| !hit.is_empty()).count(), 1e5, 0.24);
+        close(seen.iter().filter(|hit| hit.len() == 2).count(), 1e5, 0.01);
+    }
+
+    #[test]
+    fn first_every_limit_and_nothing() {
+        let which = |who: &str| -> Vec<usize> {
+            let seen = hits(&stage(&fault("a", who), 7), 20);
+            (0..20).filter(|n| !seen[*n].is_empty()).collect()
+        };
+        assert_eq!(which("first = 3"), [0, 1, 2]);
+        assert_eq!(which("every = 7"), [6, 13]);
+        assert_eq!(which("limit = 2"), [0, 1]);
+        assert_eq!(which("every = 3\nlimit = 2"), [2, 5]);
+        assert_eq!(which("probability = \"0%\""), [0usize; 0]);
+        assert_eq!(which("enabled = false"), [0usize; 0]);
+    }
+
+    /// Counters outlive the stage: pausing and resuming shifts nothing.
+    #[test]
+    fn counters_go_on() {
+        let whole = hits(&stage(&fault("a", "every = 7"), 7), 40);
+        let first = stage(&fault("a", "every = 7"), 7);
+        let mut parts = hits(&first, 10);
+        let (plan, books) = (Arc::clone(&first.plan), Arc::clone(&first.books));
+        let second = Stage::new(plan, books, 7, true, Some(&first));
+        parts.extend(hits(&second, 30));
+        assert_eq!(whole, parts);
+    }
+
+    /// Threads together hit exactly as many as one alone: every ordinal is taken once.
+    #[test]
+    fn threads_share_the_ordinals() {
+        let faults = fault("a", "probability = \"30%\"") + &fault("b", "limit = 100");
+        let count = |seen: &[Vec<FaultId>], id| seen.iter().filter(|hit| hit.contains(&id)).count();
+        let alone = hits(&stage(&faults, 7), 40_000);
+        let shared = Arc::new(stage(&faults, 7));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let stage = Arc::clone(&shared);
+                std::thread::spawn(move || hits(&stage, 10_000))
+            })
+            .collect();
+        let together: Vec<_> =
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect();
+        assert_eq!(together.len(), 40_000);
+        assert_eq!(count(&together, 0), count(&alone, 0));
+        assert_eq!(count(&together, 1), 100);
+    }
+}

@@ -1,0 +1,64 @@
+//! What the data path pays for routing and deciding: flat in the number of routes.
+//! `cargo bench --bench hot_path`.
+
+use std::sync::Arc;
+
+use backburn::drill::Stage;
+use backburn::plan::{self, Plan};
+use backburn::sli::Ledger;
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::Method;
+
+fn plan_of(text: &str) -> Plan {
+    let text = format!("[proxy]\nupstream = \"http://127.0.0.1:9000\"\n{text}");
+    let (scenario, notes) = backburn::scenario::read(vec![("bench".to_owned(), text)], &[]);
+    assert!(notes.is_empty(), "{notes:?}");
+    let (plan, notes) = plan::compile(&scenario);
+    plan.unwrap_or_else(|| panic!("{notes:?}"))
+}
+
+fn routes(criterion: &mut Criterion) {
+    for count in [10, 1_000, 10_000] {
+        let shapes: [(&str, fn(usize) -> String); 3] = [
+            ("literal", |n| format!("path = \"/api/v1/r{n}/items\"")),
+            ("template", |n| format!("path = \"/r{n}/{{id}}/items/{{item}}\"")),
+            ("host", |n| format!("host = \"h{n}.example\"")),
+        ];
+        for (shape, keys) in shapes {
+            let text: String =
+                (0..count).map(|n| format!("[routes.r{n}]\n{}\n", keys(n))).collect();
+            let plan = plan_of(&text);
+            let half = count / 2;
+            let (path, host) = match shape {
+                "literal" => (format!("/api/v1/r{half}/items"), "t".to_owned()),
+                "template" => (format!("/r{half}/77/items/9"), "t".to_owned()),
+                _ => ("/any/path".to_owned(), format!("h{half}.example")),
+            };
+            assert!(plan.matcher.find(None, &Method::GET, &host, &path).is_some());
+            criterion.bench_function(&format!("route/{shape}/{count}"), |bench| {
+                bench.iter(|| plan.matcher.find(None, &Method::GET, &host, &path));
+            });
+        }
+    }
+}
+
+fn decide(criterion: &mut Criterion) {
+    for count in [0, 1, 3] {
+        let text: String = (0..count)
+            .map(|n| format!("[faults.f{n}]\nroutes = [\"*\"]\nprobability = \"1%\"\ninject.latency = \"1s\"\n"))
+            .collect();
+        let plan = Arc::new(plan_of(&text));
+        let books = Arc::new(Ledger::new(1).open(Arc::clone(&plan)));
+        let stage = Stage::new(plan, books, 42, true, None);
+        let mut struck = Vec::new();
+        criterion.bench_function(&format!("decide/{count} faults"), |bench| {
+            bench.iter(|| {
+                struck.clear();
+                stage.decide(0, 0, &mut struck);
+            });
+        });
+    }
+}
+
+criterion_group!(benches, routes, decide);
+criterion_main!(benches);
