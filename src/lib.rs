@@ -9,29 +9,29 @@ pub mod diagnostic;
 pub mod dice;
 pub mod units;
 
-/// The control plane: API and metrics.
+// The control plane: API and metrics.
 pub mod admin;
-/// Composition root.
+// Composition root.
 pub mod app;
-/// Pure maths on counts: error budget, burn.
+// Pure maths on counts: error budget, burn.
 pub mod budget;
-/// One file a verb.
+// One file a verb.
 pub mod cli;
-/// The sample shop and the load generator.
+// The sample shop and the load generator.
 pub mod demo;
-/// The collecting reader over TOML's spanned tree, and the key tables that feed it.
+// The collecting reader over TOML's spanned tree, and the key tables that feed it.
 pub mod document;
-/// The drill's state machine, and what is armed right now.
+// The drill's state machine, and what is armed right now.
 pub mod drill;
-/// Fault kinds: each decides, none acts.
+// Fault kinds: each decides, none acts.
 pub mod fault;
-/// Everything that depends on the operating system.
+// Everything that depends on the operating system.
 pub mod os;
-/// What runs: the scenario compiled, immutable.
+// What runs: the scenario compiled, immutable.
 pub mod plan;
-/// The data path.
+// The data path.
 pub mod proxy;
-/// What the user wrote.
+// What the user wrote.
 pub mod scenario;
-/// Counting: one outcome a request, judged per SLO.
+// Counting: one outcome a request, judged per SLO.
 pub mod sli;
