@@ -1,4 +1,4 @@
-//! Counting: every request ends in exactly one [`Outcome`]; [`judge`] turns it into one
+//! Counting: every request ends in exactly one [`Outcome`]; [`judge()`] turns it into one
 //! [`Event`] per SLO; cells per worker hold the sums without a lock.
 
 use std::time::Duration;
