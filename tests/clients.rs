@@ -125,3 +125,88 @@ fn refusals() {
     proxy.until("counted", |proxy| proxy.metric("backburn_refused_total", &[]) == 5);
     assert_eq!(proxy.metric("backburn_slo_events_total", &[]), 0);
 }
+
+/// An upstream that answers each connection with these bytes and keeps what it was sent.
+fn raw_upstream(
+    answer: &'static [u8],
+    until: &'static str,
+) -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sent, received) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // One connection is all these tests make.
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut seen = Vec::new();
+        let mut piece = [0; 4096];
+        while !String::from_utf8_lossy(&seen).ends_with(until) {
+            match stream.read(&mut piece) {
+                Ok(count) if count > 0 => seen.extend_from_slice(&piece[..count]),
+                _ => break,
+            }
+        }
+        stream.write_all(answer).unwrap();
+        let _ = sent.send(String::from_utf8_lossy(&seen).into_owned());
+    });
+    (url, received)
+}
+
+/// An answer that ends in trailers is a whole answer.
+#[test]
+fn trailers_end_an_answer() {
+    let answer = b"HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n";
+    let (url, _seen) = raw_upstream(answer, "\r\n\r\n");
+    let proxy = proxy(SLO, &url, &[]);
+    let request = b"GET / HTTP/1.1\r\nHost: t\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n";
+    let address = proxy.url("proxy");
+    let answer = crate::support::exchange(host(&address), request);
+    assert!(answer.contains("hello"), "{answer}");
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"good\""]), 1);
+    assert_eq!(proxy.metric("backburn_slo_excluded_events_total", &[]), 0);
+}
+
+/// The body of a GET, of unknown length, reaches the service.
+#[test]
+fn a_get_may_have_a_body() {
+    let (url, seen) = raw_upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "0\r\n\r\n");
+    let proxy = proxy(SLO, &url, &[]);
+    let request = b"GET / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let address = proxy.url("proxy");
+    let answer = crate::support::exchange(host(&address), request);
+    assert!(answer.ends_with("ok"), "{answer}");
+    let seen = seen.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(seen.contains("hello"), "{seen}");
+}
+
+/// A service that breaks off inside its body: the caller sees what came, then a cut; organic.
+#[test]
+fn a_broken_answer_looks_broken() {
+    let (url, _seen) =
+        raw_upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "\r\n\r\n");
+    let proxy = proxy(SLO, &url, &[]);
+    let address = proxy.url("proxy");
+    let answer = crate::support::exchange(host(&address), b"GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert!(answer.ends_with("half"), "{answer}");
+    proxy.until("organic", |proxy| {
+        proxy.metric("backburn_slo_events_total", &["cause=\"organic\""]) == 1
+    });
+}
+
+/// What was accepted before the end is served.
+#[test]
+fn an_orderly_end_serves_what_was_accepted() {
+    let shop = shop();
+    let mut proxy = proxy(SLO, &shop.url("checkout"), &[]);
+    let streams: Vec<TcpStream> =
+        (0..50).map(|_| send(&proxy, b"GET /slow?ms=400 HTTP/1.1\r\nHost: t\r\n\r\n")).collect();
+    proxy.signal("-TERM");
+    for mut stream in streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("at last\n"), "{answer}");
+    }
+    let (code, said) = proxy.wait();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("50 requests"), "{said}");
+}

@@ -144,7 +144,11 @@ impl Control {
             Some(&current),
         )));
         if !injecting {
-            let per_second = RELEASE_PER_SECOND.max(2.0 * self.ledger.recent_rate(second));
+            let mut per_second = RELEASE_PER_SECOND.max(2.0 * self.ledger.recent_rate(second));
+            if drill.state() == State::Finished {
+                // The end does not wait for ever: all who can be held are out within five seconds.
+                per_second = per_second.max(f64::from(current.plan.proxy.max_held) / 5.0);
+            }
             self.release.send_modify(|release| {
                 *release = Release { epoch: release.epoch + 1, per_second };
             });

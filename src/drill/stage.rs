@@ -19,6 +19,12 @@ impl Ordinal {
     fn take(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// Counts one more, unless there are `limit` already.
+    fn take_below(&self, limit: u64) -> bool {
+        let more = |count: u64| (count < limit).then_some(count + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
 }
 
 #[derive(Debug)]
@@ -131,6 +137,16 @@ impl Stage {
         struck.sort_unstable_by_key(|struck| struck.fault);
     }
 
+    /// Verdicts that are not carried out do not count towards `limit`.
+    pub fn take_back(&self, struck: &[Struck]) {
+        for struck in struck {
+            let fault = usize::from(struck.fault);
+            if let (Some(_), Some(armed)) = (self.plan.faults[fault].limit, &self.armed[fault]) {
+                armed.fired.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The fault is on, above 0 %, and a member of the group with this stream.
     fn draws_with(&self, id: FaultId, stream: &str) -> bool {
         let fault = &self.plan.faults[usize::from(id)];
@@ -168,7 +184,7 @@ impl Stage {
         let fault = &self.plan.faults[usize::from(id)];
         let Some(armed) = &self.armed[usize::from(id)] else { return };
         if let Some(limit) = fault.limit
-            && armed.fired.take() >= limit
+            && !armed.fired.take_below(limit)
         {
             self.books.skipped(worker, id, Skip::Limit);
             return;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::body::{Payload, ResponseBody};
 use super::conn::Conn;
@@ -153,7 +153,7 @@ pub async fn hold(worker: &Worker, conn: &Conn, exchange: &mut Exchange, delay: 
 
 /// Reads the caller's body to its end, within bounds. True: all of it was read, so that the
 /// connection can go on.
-pub async fn drain(mut body: Incoming, expects_continue: bool) -> bool {
+pub async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, expects_continue: bool) -> bool {
     if body.is_end_stream() {
         return true;
     }

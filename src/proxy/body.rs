@@ -14,12 +14,15 @@ use super::exchange::Exchange;
 use super::upstream::Lease;
 use crate::sli::End;
 
+/// Set when reading the caller's body failed; `None`: it has none.
+pub type BrokenByCaller = Option<Rc<Cell<bool>>>;
+
 /// The caller's body on its way to the upstream.
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Option<Incoming>,
     /// Set when reading from the caller failed: malformed, cut short, or the caller is gone.
-    failed: Option<Rc<Cell<bool>>>,
+    failed: BrokenByCaller,
 }
 
 impl RequestBody {
@@ -29,7 +32,7 @@ impl RequestBody {
     }
 
     /// The body, and the mark that tells whether the caller broke it.
-    pub fn watched(inner: Incoming) -> (Self, Option<Rc<Cell<bool>>>) {
+    pub fn watched(inner: Incoming) -> (Self, BrokenByCaller) {
         if inner.is_end_stream() {
             return (Self::empty(), None);
         }
@@ -79,14 +82,26 @@ pub struct ResponseBody {
     payload: Payload,
     exchange: Option<Exchange>,
     lease: Option<Lease>,
+    /// Whether the caller's own body, still on its way, broke the exchange.
+    broken_by_caller: BrokenByCaller,
     /// The service broke off. Told one poll later, so that what came before is flushed.
     broken: Option<hyper::Error>,
 }
 
 impl ResponseBody {
     /// `bodiless`: HEAD, 204 or 304, whose body nobody will poll.
-    pub fn new(payload: Payload, exchange: Exchange, lease: Option<Lease>, bodiless: bool) -> Self {
-        let mut body = Self { payload, exchange: Some(exchange), lease, broken: None };
+    pub fn new(
+        payload: Payload,
+        exchange: Exchange,
+        source: Option<(Lease, BrokenByCaller)>,
+        bodiless: bool,
+    ) -> Self {
+        let (lease, broken_by_caller) = match source {
+            Some((lease, broken)) => (Some(lease), broken),
+            None => (None, None),
+        };
+        let mut body =
+            Self { payload, exchange: Some(exchange), lease, broken_by_caller, broken: None };
         if bodiless || body.is_end_stream() {
             body.end(End::Complete);
         }
@@ -95,7 +110,13 @@ impl ResponseBody {
 
     /// An answer that is no SLI event.
     pub fn unrecorded(bytes: Bytes) -> Self {
-        Self { payload: Payload::Full(Some(bytes)), exchange: None, lease: None, broken: None }
+        Self {
+            payload: Payload::Full(Some(bytes)),
+            exchange: None,
+            lease: None,
+            broken_by_caller: None,
+            broken: None,
+        }
     }
 
     fn end(&mut self, end: End) {
@@ -131,7 +152,8 @@ impl Body for ResponseBody {
             }
             Payload::Stream(incoming) => match Pin::new(&mut *incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if incoming.is_end_stream() {
+                    // After trailers hyper drops the body without asking for more.
+                    if frame.is_trailers() || incoming.is_end_stream() {
                         this.end(End::Complete);
                     }
                     Poll::Ready(Some(Ok(frame)))
@@ -141,7 +163,8 @@ impl Body for ResponseBody {
                     Poll::Ready(None)
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.end(End::Cut);
+                    let caller = this.broken_by_caller.as_ref().is_some_and(|broken| broken.get());
+                    this.end(if caller { End::BadRequestBody } else { End::Cut });
                     this.broken = Some(error);
                     context.waker().wake_by_ref();
                     Poll::Pending

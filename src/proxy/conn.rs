@@ -18,6 +18,7 @@ pub struct Conn {
     socket: Option<OwnedWriteHalf>,
     pub peer: Option<SocketAddr>,
     reset: Cell<bool>,
+    begun: Cell<bool>,
 }
 
 /// What hyper reads from and writes to.
@@ -31,7 +32,12 @@ impl Conn {
     pub fn open(stream: TcpStream) -> (Rc<Self>, Socket) {
         let peer = stream.peer_addr().ok();
         let (read, write) = stream.into_split();
-        let conn = Rc::new(Self { socket: Some(write), peer, reset: Cell::new(false) });
+        let conn = Rc::new(Self {
+            socket: Some(write),
+            peer,
+            reset: Cell::new(false),
+            begun: Cell::new(false),
+        });
         (Rc::clone(&conn), Socket { read, conn })
     }
 
@@ -42,6 +48,15 @@ impl Conn {
             Some(socket) => crate::os::peer_closed(socket.as_ref()).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// A request has arrived on it.
+    pub fn begin(&self) {
+        self.begun.set(true);
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.begun.get()
     }
 
     /// From now on, closing this connection sends RST instead of FIN.

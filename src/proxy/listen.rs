@@ -8,11 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Shared;
-use super::worker::Accepted;
+use super::worker::{Accepted, Counted};
 use crate::plan::ServiceId;
+
+/// Connections the kernel queues for us.
+const BACKLOG: u32 = 4096;
 
 /// Binds an address that nobody else listens on. No SO_REUSEPORT: with it, a second instance would
 /// silently take half of the connections.
@@ -21,7 +24,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // So that a restart need not wait for old connections to time out.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(4096)
+    socket.listen(BACKLOG)
 }
 
 /// Accepts until draining begins, then empties the kernel's queue and closes the listener, so that
@@ -37,30 +40,53 @@ pub async fn accept(
     loop {
         // Beyond the limit, callers wait in the kernel's queue instead of failing later for want
         // of a descriptor.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|draining| *draining) => return,
+        let accepted = async {
+            let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
+            let (stream, _) = listener.accept().await?;
+            Ok::<_, io::Error>((stream.into_std()?, permit))
         };
-        let stream = match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => stream,
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
+            _ = draining.wait_for(|draining| *draining) => break,
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                if hand_over(stream, only, permit, &shared, &workers).await.is_none() {
+                    return;
+                }
+            }
             Err(error) => {
                 // Out of descriptors or memory: wait for some to come back rather than spin.
                 tracing::warn!(%error, "cannot accept");
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
             }
-        };
-        let least = shared
-            .load
-            .iter()
-            .map(|load| load.load(Ordering::Relaxed))
-            .enumerate()
-            .min_by_key(|(_, load)| *load);
-        let Some((worker, _)) = least else { return };
-        if workers[worker].send(Accepted { stream, only, permit }).await.is_err() {
+        }
+    }
+    // The kernel's queue, as far as there is room; by the system call itself, since what the
+    // runtime knows of readiness may be older than the last arrival.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { return };
+        let Ok((stream, _)) = listener.accept() else { return };
+        if stream.set_nonblocking(true).is_err() {
+            continue;
+        }
+        if hand_over(stream, only, permit, &shared, &workers).await.is_none() {
             return;
         }
     }
+}
+
+/// Gives a socket to the least loaded worker; `None`: there is none any more.
+async fn hand_over(
+    stream: std::net::TcpStream,
+    only: Option<ServiceId>,
+    permit: OwnedSemaphorePermit,
+    shared: &Arc<Shared>,
+    workers: &[mpsc::Sender<Accepted>],
+) -> Option<()> {
+    let loads = shared.load.iter().map(|load| load.load(Ordering::Relaxed));
+    let (worker, _) = loads.enumerate().min_by_key(|(_, load)| *load)?;
+    let counted = Counted::on(shared, worker);
+    workers.get(worker)?.send(Accepted { stream, only, permit, counted }).await.ok()
 }

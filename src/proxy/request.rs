@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::act::{self, Held, Place, Prescription, Verb};
 use super::body::{Payload, RequestBody, ResponseBody};
 use super::conn::Conn;
 use super::exchange::Exchange;
 use super::headers::{self, Refusal};
-use super::upstream::Trouble;
+use super::upstream::{Trouble, Unanswered};
 use super::worker::Worker;
 use crate::fault::Abort;
 use crate::plan::{HostHeader, Plan, RouteId, ServiceId};
@@ -38,6 +38,7 @@ pub async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Severed> {
     let arrived = crate::clock::now();
+    conn.begin();
     // One stage for the request's whole life: a reload or a halt swaps it for those that follow.
     let stage = worker.stage();
     let taken = Rc::clone(&stage);
@@ -86,6 +87,10 @@ pub async fn handle(
     let (body, broken_by_caller) = RequestBody::watched(body);
     let host = (service.host_header == HostHeader::Upstream).then_some(service.authority.as_str());
     headers::towards_upstream(&mut head.headers, host);
+    if !body.is_end_stream() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        // Said outright: for GET and HEAD hyper would otherwise send no body at all.
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     head.uri = origin_form(head.uri);
     head.version = Version::HTTP_11;
     let sending = worker.pool.send(service_id, service, Request::from_parts(head, body));
@@ -97,7 +102,7 @@ pub async fn handle(
     };
     let (response, lease) = match sent {
         Ok(answered) => answered,
-        Err(_) if broken_by_caller.is_some_and(|broken| broken.get()) => {
+        Err(_) if broken_by_caller.as_ref().is_some_and(|broken| broken.get()) => {
             let answer = act::own_answer(StatusCode::BAD_REQUEST, "bad_request_body");
             exchange.answered(
                 answer.status.as_u16(),
@@ -107,7 +112,11 @@ pub async fn handle(
             exchange.finish(End::BadRequestBody);
             return Ok(act::answer(answer, exchange, false));
         }
-        Err(trouble) => {
+        Err(Unanswered { trouble, unsent }) => {
+            // So that a caller that is still sending sees the answer.
+            if let Some(unsent) = unsent {
+                act::drain(unsent.into_body(), false).await;
+            }
             let status = match trouble {
                 Trouble::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
                 Trouble::Connect(_) | Trouble::Exchange(_) => StatusCode::BAD_GATEWAY,
@@ -138,7 +147,12 @@ pub async fn handle(
 
     // Body and end: the guard travels in the body.
     let bodiless = act::bodiless(&exchange.outcome.method, head.status);
-    let body = ResponseBody::new(Payload::Stream(body), exchange, Some(lease), bodiless);
+    let body = ResponseBody::new(
+        Payload::Stream(body),
+        exchange,
+        Some((lease, broken_by_caller)),
+        bodiless,
+    );
     Ok(Response::from_parts(head, body))
 }
 
@@ -174,15 +188,20 @@ fn decide(
         return None;
     }
     if worker.shared.never[usize::from(service)].load(Ordering::Relaxed) {
-        for fault in &stage.plan.routes[route as usize].faults {
+        let faults = stage.plan.routes[route as usize].faults.iter();
+        for fault in faults.filter(|fault| stage.plan.faults[usize::from(**fault)].enabled) {
             stage.books.skipped(worker.id, *fault, Skip::Never);
         }
         return None;
     }
     let mut struck = Vec::new();
     stage.decide(worker.id, route, &mut struck);
+    if struck.is_empty() {
+        return None;
+    }
     // A halt may have come between taking the stage and here.
-    if struck.is_empty() || !worker.shared.stage.load().injecting {
+    if !worker.shared.stage.load().injecting {
+        stage.take_back(&struck);
         return None;
     }
     let mut place = None;
@@ -191,6 +210,7 @@ fn decide(
         if place.is_none() {
             // Faults that would hold the request are skipped, whole.
             let (holding, rest): (Vec<_>, Vec<_>) = struck.into_iter().partition(holds);
+            stage.take_back(&holding);
             act::skip(&holding, worker, exchange, Skip::MaxHeld);
             struck = rest;
             if struck.is_empty() {
@@ -264,6 +284,8 @@ async fn inject(
             Injected::Ended(fault)
         }
         Verb::Abort(Abort::Hang { cap }) => match act::hold(worker, conn, exchange, cap).await {
+            // Halted, but its time was up before its turn to be let go came.
+            Held::Elapsed if !worker.shared.stage.load().injecting => Injected::Passed,
             Held::Elapsed => {
                 if let Some(body) = body.take() {
                     act::drain(body, expects_continue).await;

@@ -30,6 +30,8 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Idlers {
     authority: String,
+    /// Grows when the authority changes.
+    generation: u64,
     idle: Vec<Idle>,
 }
 
@@ -47,6 +49,7 @@ pub struct Lease {
     service: ServiceId,
     sender: SendRequest<RequestBody>,
     peer: Option<IpAddr>,
+    generation: u64,
 }
 
 /// Why there is no answer from the service.
@@ -57,6 +60,19 @@ pub enum Trouble {
     ConnectTimeout,
     /// The connection broke before the head of an answer.
     Exchange(hyper::Error),
+}
+
+/// A request without an answer; `unsent`: the service saw nothing of it.
+#[derive(Debug)]
+pub struct Unanswered {
+    pub trouble: Trouble,
+    pub unsent: Option<Box<Request<RequestBody>>>,
+}
+
+impl From<Trouble> for Unanswered {
+    fn from(trouble: Trouble) -> Self {
+        Self { trouble, unsent: None }
+    }
 }
 
 impl Trouble {
@@ -87,6 +103,8 @@ impl Lease {
             let now = crate::clock::now();
             let mut services = self.pool.services.borrow_mut();
             if let Some(idlers) = services.get_mut(usize::from(self.service))
+                // A reload may have given the id to another service.
+                && idlers.generation == self.generation
                 && idlers.idle.len() < KEPT
             {
                 idlers.idle.push(Idle { sender: self.sender, peer: self.peer, since: now });
@@ -103,17 +121,20 @@ impl Pool {
         id: ServiceId,
         service: &Service,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease), Trouble> {
+    ) -> Result<(Response<Incoming>, Lease), Unanswered> {
         while let Some(Idle { mut sender, peer, .. }) = self.take_idle(id, service) {
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((response, self.lease(id, sender, peer))),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(Trouble::Exchange(failed.into_error())),
+                    None => return Err(Trouble::Exchange(failed.into_error()).into()),
                 },
             }
         }
-        let (mut sender, peer) = connect(service).await?;
+        let (mut sender, peer) = match connect(service).await {
+            Ok(connected) => connected,
+            Err(trouble) => return Err(Unanswered { trouble, unsent: Some(Box::new(request)) }),
+        };
         let response = sender.send_request(request).await.map_err(Trouble::Exchange)?;
         Ok((response, self.lease(id, sender, peer)))
     }
@@ -124,7 +145,9 @@ impl Pool {
         sender: SendRequest<RequestBody>,
         peer: Option<IpAddr>,
     ) -> Lease {
-        Lease { pool: Rc::clone(self), service, sender, peer }
+        let generation =
+            self.services.borrow().get(usize::from(service)).map_or(0, |idlers| idlers.generation);
+        Lease { pool: Rc::clone(self), service, sender, peer, generation }
     }
 
     /// The idle connection used last that is fit for use.
@@ -137,6 +160,7 @@ impl Pool {
         let idlers = &mut services[usize::from(id)];
         if idlers.authority != service.authority {
             service.authority.clone_into(&mut idlers.authority);
+            idlers.generation += 1;
             idlers.idle.clear();
         }
         let mut at = idlers.idle.len();

@@ -23,6 +23,9 @@ use crate::drill::Stage;
 use crate::plan::ServiceId;
 use crate::sli::ledger::Durations;
 
+/// How long a connection that was accepted before the end may take to send its request.
+const FIRST_REQUEST: Duration = Duration::from_millis(250);
+
 /// A socket on its way from the acceptor to its worker.
 #[derive(Debug)]
 pub struct Accepted {
@@ -31,6 +34,28 @@ pub struct Accepted {
     pub only: Option<ServiceId>,
     /// Its place under the limit on connections.
     pub permit: OwnedSemaphorePermit,
+    pub counted: Counted,
+}
+
+/// A connection in its worker's load, until dropped.
+#[derive(Debug)]
+pub struct Counted {
+    shared: Arc<Shared>,
+    worker: usize,
+}
+
+impl Counted {
+    /// Counted before the socket is handed over, so that a burst is spread.
+    pub fn on(shared: &Arc<Shared>, worker: usize) -> Self {
+        shared.load[worker].fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared), worker }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.shared.load[self.worker].fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The stage as requests hold it: one worker's own count of a count that cores share.
@@ -129,10 +154,8 @@ async fn release(worker: Rc<Worker>) {
 }
 
 async fn connection(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { stream, only, permit: _permit } = accepted;
+    let Accepted { stream, only, permit: _permit, counted: _counted } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let load = &worker.shared.load[worker.id];
-    load.fetch_add(1, Ordering::Relaxed);
     let _ = stream.set_nodelay(true);
     let (conn, socket) = Conn::open(stream);
     let service =
@@ -148,10 +171,22 @@ async fn connection(worker: Rc<Worker>, accepted: Accepted) {
     );
     let mut draining = worker.shared.draining.clone();
     let ended = tokio::select! {
+        biased;
         ended = serving.as_mut() => ended,
         _ = draining.wait_for(|draining| *draining) => {
-            serving.as_mut().graceful_shutdown();
-            serving.as_mut().await
+            // What had been accepted is served: a first request may still be in the kernel, and
+            // hyper would close a connection that has read nothing.
+            let early = if conn.has_begun() {
+                None
+            } else {
+                tokio::time::timeout(FIRST_REQUEST, serving.as_mut()).await.ok()
+            };
+            if let Some(ended) = early {
+                ended
+            } else {
+                serving.as_mut().graceful_shutdown();
+                serving.as_mut().await
+            }
         }
     };
     if let Err(error) = ended
@@ -159,5 +194,4 @@ async fn connection(worker: Rc<Worker>, accepted: Accepted) {
     {
         worker.shared.stage.load().books.refused(worker.id, "malformed");
     }
-    load.fetch_sub(1, Ordering::Relaxed);
 }

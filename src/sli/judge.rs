@@ -141,6 +141,10 @@ fn latency(threshold: Duration, of: Population, clock: Clock, outcome: &Outcome)
     if of == Population::Good && !is_good(&BAD_STATUS, outcome) {
         return Event::Excluded(Excluded::NotGood);
     }
+    if outcome.status == 0 || outcome.end == End::Cut {
+        // No whole answer is never a fast one.
+        return Event::Bad(blame(outcome));
+    }
     let took = match clock {
         Clock::LastByte => outcome.total,
         Clock::FirstByte => outcome.first_byte.unwrap_or(outcome.total),
