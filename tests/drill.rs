@@ -152,3 +152,47 @@ fn admin_is_guarded() {
     let answer = crate::support::exchange(crate::support::host(&traffic), request.as_bytes());
     assert!(answer.ends_with("ok\n"), "the shop's own health check: {answer}");
 }
+
+/// What must never be faulted is not: health paths, health agents, `never` networks.
+#[test]
+fn never_faulted() {
+    let shop = shop();
+    let ask = |proxy: &crate::support::Program, head: &str| {
+        let url = proxy.url("proxy");
+        let request = format!("{head}\r\nConnection: close\r\n\r\n");
+        status_of(&crate::support::exchange(crate::support::host(&url), request.as_bytes()))
+    };
+    let error = "[faults.no]\nroutes = [\"*\"]\ninject.error = 503\n";
+    let open = proxy(error, &shop.url("checkout"), &[]);
+    assert_eq!(ask(&open, "GET /api/items HTTP/1.1\r\nHost: t"), 503);
+    assert_eq!(ask(&open, "GET /healthz HTTP/1.1\r\nHost: t"), 200);
+    assert_eq!(
+        ask(&open, "GET /api/items HTTP/1.1\r\nHost: t\r\nUser-Agent: kube-probe/1.33"),
+        200
+    );
+    assert_eq!(open.metric("backburn_faults_injected_total", &[]), 1);
+
+    let health = format!("{error}[safety]\nfault_health = true\n");
+    let health = proxy(&health, &shop.url("checkout"), &[]);
+    assert_eq!(ask(&health, "GET /healthz HTTP/1.1\r\nHost: t"), 503);
+
+    let never = format!("{error}[safety]\nnever = [\"127.0.0.0/8\"]\n");
+    let never = proxy(&never, &shop.url("checkout"), &[]);
+    assert_eq!(ask(&never, "GET /api/items HTTP/1.1\r\nHost: t"), 200);
+    assert_eq!(never.metric("backburn_faults_skipped_total", &["never"]), 1);
+    assert_eq!(never.metric("backburn_faults_injected_total", &[]), 0);
+}
+
+/// Injection ends by itself; recording goes on.
+#[test]
+fn max_drill_ends_injection() {
+    let shop = shop();
+    let text =
+        "[faults.no]\nroutes = [\"*\"]\ninject.error = 503\n[safety]\nmax_drill = \"300ms\"\n";
+    let proxy = proxy(text, &shop.url("checkout"), &[]);
+    proxy.until("over", |proxy| proxy.metric("backburn_injecting", &[]) == 0);
+    let url = proxy.url("proxy");
+    let request = b"GET /api/items HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    assert_eq!(status_of(&crate::support::exchange(crate::support::host(&url), request)), 200);
+    assert_eq!(proxy.json("/api/v1/status")["over"], true);
+}

@@ -102,3 +102,65 @@ fn organic_is_told_from_injected() {
     assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"organic\""]), 21);
     assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"injected\""]), 0);
 }
+
+/// A port nobody uses, below those the system gives out.
+fn free_port() -> u16 {
+    let start = 20_000 + (std::process::id() % 5_000) as u16;
+    (start..start + 5_000)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
+}
+
+/// `scenarios/checkout-brownout.toml`: payments is faulted, checkout is judged.
+#[test]
+fn fault_one_hop_judge_another() {
+    let port = free_port();
+    let payments = format!("http://127.0.0.1:{port}");
+    let free = ["--listen", "127.0.0.1:0", "--payments-listen", "127.0.0.1:0"];
+    let shop =
+        Program::start("sample-service", &[&free[..], &["--payments-url", &payments]].concat());
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/checkout-brownout.toml");
+    let checkout = format!("services.checkout.url=\"{}\"", shop.url("checkout"));
+    let upstream = format!("services.payments.url=\"{}\"", shop.url("payments"));
+    let listen = format!("services.payments.listen=\"127.0.0.1:{port}\"");
+    let proxy = Program::start(
+        "run",
+        &[
+            file,
+            "--env",
+            "staging",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--set",
+            &checkout,
+            "--set",
+            &upstream,
+            "--set",
+            &listen,
+        ],
+    );
+    assert_eq!(proxy.ready["services"]["payments"], payments);
+    let tally = python(
+        "tally.py",
+        &[&proxy.url("proxy"), "240", "8", "0.8", "POST", "2", "/api/checkout/7"],
+    );
+    let (paid, refused) = (count(&tally, "200"), count(&tally, "502"));
+    assert_eq!(paid + refused, 240, "{tally}");
+    let pay = "slo=\"pay\"";
+    let events = |labels: &[&str]| proxy.metric("backburn_slo_events_total", labels);
+    assert_eq!(events(&[pay, "outcome=\"good\""]), paid);
+    // What checkout made of it is checkout's own doing.
+    assert_eq!(events(&[pay, "cause=\"organic\""]), refused);
+    let faulted =
+        |kind: &str| proxy.metric("backburn_faults_injected_total", &["route=\"charge\"", kind]);
+    assert!(faulted("kind=\"latency\"") > 0 && faulted("kind=\"error\"") > 0);
+    let eligible = proxy.metric("backburn_faults_eligible_total", &["fault=\"slow-payments\""]);
+    assert!(eligible >= 240, "{eligible} charges");
+    // Retries make more charges than there were shoppers.
+    assert_eq!(
+        eligible,
+        proxy.metric("http_server_request_duration_seconds_count", &["http_route=\"charge\""])
+    );
+}

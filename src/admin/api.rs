@@ -83,6 +83,7 @@ fn describe(state: &AdminState) -> Value {
         "hypothesis": stage.plan.hypothesis,
         "drill": control.drill_id(),
         "seed": control.seed(),
+        "dice_version": crate::dice::STREAM_VERSION,
         "state": standing.state.as_str(),
         "injecting": standing.injecting,
         "halted": standing.halt.is_some(),

@@ -29,6 +29,7 @@ impl Instance {
             "pid": std::process::id(),
             "drill": self.drill,
             "seed": self.seed,
+            "dice_version": crate::dice::STREAM_VERSION,
             "data": self.data,
         })
     }
