@@ -84,6 +84,23 @@ fn every_way_to_halt() {
     assert!(said.contains("summary"), "{said}");
 }
 
+/// One `halt` halts every instance of a data directory, two of the same scenario too.
+#[test]
+fn halt_finds_them_all() {
+    let shop = shop();
+    let data = crate::support::Scratch::new();
+    let at = data.0.to_str().unwrap();
+    let both = [(); 2].map(|()| proxy(HOLD, &shop.url("checkout"), &["--data", at]));
+    let mut command = Command::new(BACKBURN);
+    let output =
+        command.env_remove("XDG_RUNTIME_DIR").args(["halt", "--data", at]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("by the API").count(), 2, "{said}");
+    for proxy in &both {
+        assert_eq!(proxy.metric("backburn_halted", &[]), 1);
+    }
+}
+
 /// Beyond `max_held` the fault is skipped, never the request.
 #[test]
 fn max_held() {

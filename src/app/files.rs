@@ -65,8 +65,12 @@ impl RunFiles {
         let text = format!("{:#}\n", instance.to_json());
         let mut written = Self(Vec::new());
         if let Some(data) = &instance.data {
-            let directory = data.join("drills").join(&instance.drill);
-            fs::create_dir_all(&directory)?;
+            let mut directory = data.join("drills").join(&instance.drill);
+            // A second run of the same scenario within the minute, or what a killed one left.
+            if fs::create_dir(&directory).is_err() {
+                directory.set_file_name(format!("{}-{}", instance.drill, std::process::id()));
+                fs::create_dir_all(&directory)?;
+            }
             written.put(directory.join("run.json"), &text)?;
         }
         if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR") {
