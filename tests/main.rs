@@ -13,4 +13,5 @@ mod clients;
 mod drill;
 mod exact;
 mod house;
+mod shop;
 mod support;

@@ -20,13 +20,13 @@ pub(super) struct CheckArgs {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Sets a key over the files: `faults.slow.probability="5%"`.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Warnings fail as well.
     #[arg(long, env = "BACKBURN_STRICT")]
     strict: bool,
     /// The mistakes as JSON on stdout.
-    #[arg(long)]
+    #[arg(long, env = "BACKBURN_JSON")]
     json: bool,
 }
 

@@ -15,6 +15,8 @@ use super::{exit, output};
 
 /// How long an instance has to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the API has for a halt, before a signal is sent.
+const HALT_PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
@@ -25,7 +27,7 @@ pub(super) struct ClientArgs {
     #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR")]
     data: PathBuf,
     /// The answer as JSON on stdout.
-    #[arg(long)]
+    #[arg(long, env = "BACKBURN_JSON")]
     json: bool,
 }
 
@@ -37,7 +39,7 @@ pub(super) struct HaltArgs {
     #[command(flatten)]
     at: ClientArgs,
     /// Kept with the halt.
-    #[arg(long, default_value = "")]
+    #[arg(long, env = "BACKBURN_REASON", default_value = "")]
     reason: String,
 }
 
@@ -46,7 +48,7 @@ pub(super) struct RearmArgs {
     #[command(flatten)]
     at: ClientArgs,
     /// Why it is safe to go on.
-    #[arg(long)]
+    #[arg(long, env = "BACKBURN_REASON")]
     reason: String,
 }
 
@@ -86,12 +88,25 @@ fn find(args: &ClientArgs) -> Vec<Found> {
 fn read_instance(path: &Path) -> Option<Found> {
     let value: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let pid = i32::try_from(value["pid"].as_i64()?).ok()?;
-    crate::os::process_exists(pid).then(|| Found {
+    is_backburn(pid).then(|| Found {
         admin: value["admin"].as_str().unwrap_or_default().to_owned(),
         pid: Some(pid),
         data: value["data"].as_str().map(PathBuf::from),
         drill: value["drill"].as_str().unwrap_or_default().to_owned(),
     })
+}
+
+/// Whether the process runs and is one of ours. After a crash its number may be another program's,
+/// which SIGUSR1 would kill; 0 and below mean whole groups of processes to `kill`. Where names
+/// cannot be read, running has to do.
+fn is_backburn(pid: i32) -> bool {
+    let name = |pid: &str| fs::read(format!("/proc/{pid}/comm")).ok();
+    pid > 0
+        && crate::os::process_exists(pid)
+        && match (name(&pid.to_string()), name("self")) {
+            (Some(theirs), Some(ours)) => theirs == ours || theirs.starts_with(b"backburn"),
+            _ => true,
+        }
 }
 
 /// One call to the admin API.
@@ -100,6 +115,7 @@ async fn call(
     method: Method,
     path: &str,
     body: &Value,
+    patience: Duration,
 ) -> Result<(StatusCode, Value), String> {
     let whole = async {
         let authority = admin.strip_prefix("http://").ok_or_else(|| {
@@ -125,7 +141,7 @@ async fn call(
             response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
         Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     };
-    tokio::time::timeout(PATIENCE, whole).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+    tokio::time::timeout(patience, whole).await.unwrap_or_else(|_| Err("no answer".to_owned()))
 }
 
 /// The one instance a verb is for.
@@ -154,7 +170,7 @@ fn nothing(args: &ClientArgs) {
 fn on(args: &ClientArgs, method: &Method, path: &str, body: &Value) -> Result<Value, u8> {
     let instance = the_one(args).ok_or(exit::NO_START)?;
     let runtime = output::runtime().ok_or(exit::NO_START)?;
-    match runtime.block_on(call(&instance.admin, method.clone(), path, body)) {
+    match runtime.block_on(call(&instance.admin, method.clone(), path, body, PATIENCE)) {
         Ok((status, value)) if status.is_success() => Ok(value),
         Ok((status, value)) => {
             let detail = value["detail"].as_str().unwrap_or("no reason given");
@@ -241,32 +257,49 @@ pub(super) fn halt(args: &HaltArgs) -> u8 {
         return exit::NO_START;
     }
     let Some(runtime) = output::runtime() else { return exit::NO_START };
-    let mut all = true;
-    for instance in &found {
-        match halt_one(&runtime, instance, &args.reason) {
-            Ok(way) => output::say(&format!("halted {} ({way})", instance.drill)),
-            Err(tried) => {
-                all = false;
-                output::say(&format!("NOT HALTED {}: {tried}", instance.drill));
-            }
+    // All at once: one that hangs must not keep the others injecting.
+    let halted = runtime.block_on(async {
+        let mut halting: tokio::task::JoinSet<_> = found
+            .into_iter()
+            .map(|instance| {
+                let reason = args.reason.clone();
+                async move { (halt_one(&instance, &reason).await, instance.drill) }
+            })
+            .collect();
+        let mut ended = Vec::new();
+        while let Some(one) = halting.join_next().await {
+            ended.extend(one);
+        }
+        ended
+    });
+    let all = halted.iter().all(|(way, _)| way.is_ok());
+    if args.at.json {
+        let list: Vec<Value> = halted
+            .iter()
+            .map(|(way, drill)| {
+                json!({ "drill": drill, "halted": way.is_ok(), "how": way.as_ref().unwrap_or_else(|tried| tried) })
+            })
+            .collect();
+        output::data(&format!("{:#}\n", json!(list)));
+    }
+    for (way, drill) in &halted {
+        match way {
+            Ok(way) => output::say(&format!("halted {drill} ({way})")),
+            Err(tried) => output::say(&format!("NOT HALTED {drill}: {tried}")),
         }
     }
     if all { 0 } else { exit::NO_START }
 }
 
 /// The API, then SIGUSR1, then the HALT file; which one worked, or what each said.
-fn halt_one(
-    runtime: &tokio::runtime::Runtime,
-    instance: &Found,
-    reason: &str,
-) -> Result<String, String> {
+async fn halt_one(instance: &Found, reason: &str) -> Result<String, String> {
     let body = json!({ "reason": reason });
-    let api =
-        match runtime.block_on(call(&instance.admin, Method::POST, "/api/v1/drill/halt", &body)) {
-            Ok((StatusCode::OK, _)) => return Ok("by the API".to_owned()),
-            Ok((status, _)) => format!("API: {status}"),
-            Err(error) => format!("API: {error}"),
-        };
+    let halt = "/api/v1/drill/halt";
+    let api = match call(&instance.admin, Method::POST, halt, &body, HALT_PATIENCE).await {
+        Ok((StatusCode::OK, _)) => return Ok("by the API".to_owned()),
+        Ok((status, _)) => format!("API: {status}"),
+        Err(error) => format!("API: {error}"),
+    };
     let signal = match instance.pid.map(crate::os::signal_halt) {
         Some(Ok(())) => return Ok(format!("by SIGUSR1; {api}")),
         Some(Err(error)) => format!("SIGUSR1: {error}"),
@@ -278,4 +311,37 @@ fn halt_one(
         None => "HALT file: its data directory is not known".to_owned(),
     };
     Err(format!("{api}; {signal}; {file}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_dead_or_somebody_else_is_not_found() {
+        assert!(is_backburn(i32::try_from(std::process::id()).expect("a process id")));
+        // init, where it can be seen: another program.
+        for pid in [0, -1, i32::MAX, 1] {
+            assert!(!is_backburn(pid), "{pid}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_the_last_way() {
+        let folder = std::env::temp_dir().join(format!("backburn-halt-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        // Port 0: nobody can listen there.
+        let instance = Found {
+            admin: "http://127.0.0.1:0".to_owned(),
+            pid: None,
+            data: Some(folder.clone()),
+            drill: "x".to_owned(),
+        };
+        let runtime = output::runtime().expect("a runtime");
+        let way = runtime.block_on(halt_one(&instance, "enough"));
+        let written = fs::read_to_string(folder.join("HALT"));
+        fs::remove_dir_all(&folder).expect("cleaned up");
+        assert_eq!(written.expect("the file"), "enough");
+        assert!(way.is_ok_and(|way| way.starts_with("by the HALT file")));
+    }
 }

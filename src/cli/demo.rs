@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 
 use super::{exit, load, output, run};
 use crate::app::{self, Options, Running};
-use crate::demo::load::{Load, run as send};
-use crate::demo::shop;
+use crate::demo::load::{Load, Meter, run as send};
+use crate::demo::shop::{self, Shop};
 
 const SCENARIO: &str = include_str!("../../scenarios/seed-chaos.toml");
 
@@ -19,10 +19,11 @@ Examples:
   backburn demo
   backburn demo --for 90s --seed 7")]
 pub(super) struct DemoArgs {
+    /// How long the traffic lasts.
     #[arg(long = "for", env = "BACKBURN_DEMO_FOR", default_value = "30s", value_parser = load::duration, value_name = "DURATION")]
     duration: Duration,
     /// Requests a second.
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, env = "BACKBURN_DEMO_RPS", default_value_t = 50.0)]
     rps: f64,
     /// The same seed gives the same faults.
     #[arg(long, env = "BACKBURN_SEED")]
@@ -30,6 +31,10 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn demo(args: &DemoArgs) -> u8 {
+    if !load::is_rate(args.rps) {
+        output::say(load::BAD_RATE);
+        return exit::USAGE;
+    }
     let Some(runtime) = output::runtime() else { return exit::NO_START };
     let code = match runtime.block_on(show(args)) {
         Ok(code) => code,
@@ -49,10 +54,9 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     let (payments, checkout) = (bind().await?, bind().await?);
     let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
     let (payments_at, checkout_at) = (address(&payments)?, address(&checkout)?);
-    let router = shop::checkout(&format!("http://{payments_at}")).map_err(|failed| failed.0)?;
+    // Ends with the set, when this function does.
     let mut shops = tokio::task::JoinSet::new();
-    shops.spawn(shop::serve(payments, shop::payments()));
-    shops.spawn(shop::serve(checkout, router));
+    shops.spawn(shop::serve(checkout, payments, Shop::new(format!("http://{payments_at}"))));
 
     let plan = run::built_in(SCENARIO, &[format!("proxy.upstream=\"http://{checkout_at}\"")])?;
     let title = plan.name.clone();
@@ -81,21 +85,20 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     ));
     let load = Load {
         url: running.instance.proxy.clone(),
-        rate: args.rps,
+        rate_per_second: args.rps,
         duration: args.duration,
         connections: 256,
-        requests: [
-            ("GET", "/api/items"),
-            ("POST", "/api/checkout/{n}?fallback"),
-            ("GET", "/flaky"),
-        ]
-        .map(|(method, path)| (method.to_owned(), path.to_owned()))
-        .into(),
+        requests: ["GET /api/items", "POST /api/checkout/{n}?fallback=1", "GET /flaky"]
+            .iter()
+            .filter_map(|entry| entry.parse().ok())
+            .collect(),
         slow: Duration::from_secs(2),
+        timeout: Duration::from_secs(30),
     };
     let slow = load.slow;
+    let meter = Meter::default();
     let tally = tokio::select! {
-        tally = send(load) => tally.map_err(|failed| failed.0)?,
+        tally = send(load, &meter) => tally.map_err(|bad| bad.to_string())?,
         () = progress(&running) => return Ok(exit::NO_START),
         () = signals.end() => {
             output::say("interrupted");
@@ -107,7 +110,7 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     let snapshot = running.stop().await;
     let elapsed = crate::clock::now().saturating_duration_since(started);
     output::say(app::summary(&snapshot, elapsed, &title).trim_end());
-    output::say(&format!("what the clients saw: {}", load::table(&tally, slow).trim_end()));
+    output::say(&format!("what the clients saw: {}", load::table(&tally, slow)));
     output::say(
         "next: your own service: backburn run scenarios/seed-chaos.toml --upstream http://127.0.0.1:3000",
     );

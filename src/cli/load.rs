@@ -1,40 +1,78 @@
 //! `backburn load`.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{exit, output};
-use crate::demo::load::{Load, Tally, run};
+use crate::demo::client::BadUrl;
+use crate::demo::load::{Load, Meter, Template, run};
+use crate::demo::tally::Tally;
 use crate::units;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backburn load http://127.0.0.1:8900 --rps 50 --for 30s
-  backburn load http://127.0.0.1:8900 --request 'GET /api/items' --request 'POST /api/checkout/{n}' --json
+  backburn load http://127.0.0.1:8900 --request '3 GET /api/items' --request 'POST /api/checkout/{n}' --json
 
-Open loop: requests leave by the clock and their time counts from when they were due. {n} in a path
-is the request's number. The exit code says whether the load could run, not what it saw.")]
+Open loop: requests leave by the clock and their time counts from when they were due; when all
+connections are busy they queue, none is dropped. {n} in a path is the request's number. The exit
+code says whether the load could run, not what it saw.")]
 pub(super) struct LoadArgs {
     /// http://HOST:PORT
+    #[arg(env = "BACKBURN_URL")]
     url: String,
     /// Requests a second.
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, env = "BACKBURN_LOAD_RPS", default_value_t = 50.0)]
     rps: f64,
-    #[arg(long = "for", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    /// For how long requests are due.
+    #[arg(
+        long = "for",
+        env = "BACKBURN_LOAD_FOR",
+        default_value = "30s",
+        value_parser = duration,
+        value_name = "DURATION"
+    )]
     duration: Duration,
     /// Connections; when all are busy, requests queue.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(
+        long,
+        env = "BACKBURN_LOAD_CONNECTIONS",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u16).range(1..=10_000)
+    )]
     connections: u16,
-    /// METHOD PATH, several are taken in turn [default: GET /].
-    #[arg(long = "request", value_name = "METHOD PATH")]
-    requests: Vec<String>,
-    /// Answers that take this long are counted as slow.
-    #[arg(long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    /// What to send, several are mixed by weight (1 where none is written).
+    #[arg(
+        long = "request",
+        env = "BACKBURN_LOAD_REQUEST",
+        default_value = "GET /",
+        value_delimiter = '\n',
+        value_name = "[WEIGHT] METHOD PATH"
+    )]
+    requests: Vec<Template>,
+    /// Requests that take longer are counted as delayed.
+    #[arg(
+        long,
+        env = "BACKBURN_LOAD_SLOW",
+        default_value = "1s",
+        value_parser = duration,
+        value_name = "DURATION"
+    )]
     slow: Duration,
+    /// A request without a whole answer after this is an error.
+    #[arg(
+        long,
+        env = "BACKBURN_LOAD_TIMEOUT",
+        default_value = "30s",
+        value_parser = duration,
+        value_name = "DURATION"
+    )]
+    timeout: Duration,
     /// The tally as JSON on stdout.
-    #[arg(long)]
+    #[arg(long, env = "BACKBURN_JSON")]
     json: bool,
 }
 
@@ -45,62 +83,85 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// What to say of a rate that is none.
+pub(super) const BAD_RATE: &str = "--rps is above 0 and at most 1000000";
+
+pub(super) fn is_rate(per_second: f64) -> bool {
+    per_second.is_finite() && per_second > 0.0 && per_second <= 1e6
+}
+
 pub(super) fn load(args: &LoadArgs) -> u8 {
-    let mut requests = Vec::new();
-    for request in &args.requests {
-        let Some((method, path)) =
-            request.split_once(' ').filter(|(_, path)| path.starts_with('/'))
-        else {
-            output::say(&format!("`{request}` is not METHOD PATH, as in 'GET /api/items'"));
-            return exit::USAGE;
-        };
-        requests.push((method.to_owned(), path.to_owned()));
-    }
-    if requests.is_empty() {
-        requests.push(("GET".to_owned(), "/".to_owned()));
-    }
-    if !(args.rps.is_finite() && args.rps > 0.0 && args.rps <= 1e6) {
-        output::say("--rps is above 0 and at most 1000000");
+    if !is_rate(args.rps) {
+        output::say(BAD_RATE);
         return exit::USAGE;
     }
     let load = Load {
         url: args.url.clone(),
-        rate: args.rps,
+        rate_per_second: args.rps,
         duration: args.duration,
         connections: usize::from(args.connections),
-        requests,
+        requests: args.requests.clone(),
         slow: args.slow,
+        timeout: args.timeout,
     };
     let Some(runtime) = output::runtime() else { return exit::NO_START };
-    match runtime.block_on(run(load)) {
+    match runtime.block_on(watch(load)) {
         Ok(tally) if args.json => output::data(&format!("{:#}\n", tally.to_json())),
-        Ok(tally) => output::data(&table(&tally, args.slow)),
-        Err(failed) => {
-            output::say(&format!("error: {}", failed.0));
-            return exit::NO_START;
+        Ok(tally) => output::data(&format!("{}\n", table(&tally, args.slow))),
+        Err(bad) => {
+            output::say(&format!("error: {bad}"));
+            return exit::USAGE;
         }
     }
     0
 }
 
-/// The tally for people.
-pub(super) fn table(tally: &Tally, slow: Duration) -> String {
-    let mut out = format!("sent {}", tally.sent);
-    for (status, count) in &tally.statuses {
-        out.push_str(&format!(", {status}: {count}"));
-    }
-    out.push_str(&format!(
-        ", no answer: {}, over {}: {} ({} of them 5xx)",
-        tally.failed,
-        units::show_duration(slow),
-        tally.slow,
-        tally.slow_and_failed
-    ));
-    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
-        if let Some(latency) = tally.quantile(share) {
-            out.push_str(&format!(", {name} {:.1} ms", latency.as_secs_f64() * 1e3));
+/// Runs the load; on a terminal, a line a second.
+async fn watch(load: Load) -> Result<Tally, BadUrl> {
+    let meter = Meter::default();
+    let mut traffic = std::pin::pin!(run(load, &meter));
+    let shown = std::io::stderr().is_terminal();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.tick().await;
+    let mut before = 0;
+    loop {
+        tokio::select! {
+            done = &mut traffic => return done,
+            _ = tick.tick(), if shown => {
+                let tally = meter.read();
+                output::say(&format!(
+                    "{:>7}/s  {:>8} done  {:>6} 5xx  {:>6} no answer  {:>6} delayed  p99 {} ms",
+                    tally.done - before,
+                    tally.done,
+                    tally.server_errors(),
+                    tally.failed(),
+                    tally.delayed,
+                    tally.latency.quantile(0.99).as_millis(),
+                ));
+                before = tally.done;
+            }
         }
     }
-    out.push('\n');
-    out
+}
+
+/// The tally for people, on one line.
+pub(super) fn table(tally: &Tally, slow: Duration) -> String {
+    let mut parts = vec![format!("sent {}", tally.done)];
+    parts.extend(tally.status.iter().map(|(status, count)| format!("{status}: {count}")));
+    parts.extend(
+        tally.errors.iter().map(|(reason, count)| format!("no answer ({reason}): {count}")),
+    );
+    parts.push(format!(
+        "over {}: {} ({} of them 5xx)",
+        units::show_duration(slow),
+        tally.delayed,
+        tally.delayed_and_failed
+    ));
+    let latency = &tally.latency;
+    for (name, took) in
+        [("p50", latency.quantile(0.5)), ("p99", latency.quantile(0.99)), ("max", latency.max())]
+    {
+        parts.push(format!("{name} {:.1} ms", took.as_secs_f64() * 1e3));
+    }
+    parts.join(", ")
 }

@@ -91,3 +91,24 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(code)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn every_flag_has_help_and_a_variable() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        for verb in cli.get_subcommands() {
+            for arg in verb.get_arguments().filter(|arg| arg.get_long().is_some()) {
+                let name = format!("{} --{}", verb.get_name(), arg.get_id());
+                assert!(arg.get_help().is_some(), "{name} has no help");
+                let variable = arg.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                assert!(variable.starts_with("BACKBURN_"), "{name} has no BACKBURN_ variable");
+            }
+        }
+    }
+}

@@ -40,7 +40,7 @@ pub(super) struct RunArgs {
     #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR|none")]
     data: PathBuf,
     /// Sets a key over the files: `faults.slow.inject.latency=20ms`.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Which environment this is; a scenario may be for some only.
     #[arg(long = "env", env = "BACKBURN_ENV", value_name = "NAME")]
@@ -51,6 +51,7 @@ pub(super) struct RunArgs {
     /// Log at this level: error, warn, info, debug.
     #[arg(long, env = "BACKBURN_LOG", default_value = "info", value_name = "LEVEL")]
     log: String,
+    /// How log lines look.
     #[arg(long, env = "BACKBURN_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
     /// Wait for `backburn start` before anything is injected.

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{exit, output};
-use crate::demo::shop;
+use super::{exit, load, output};
+use crate::demo::shop::{self, Shop};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -16,9 +17,10 @@ Examples:
   backburn sample-service
   backburn sample-service --payments-url http://127.0.0.1:8910     checkout calls payments through backburn
 
-checkout: POST /api/checkout/{cart} (?fallback), GET /api/items /flaky /slow?ms=N /bytes/{n} /healthz, POST /echo
-payments: POST /v2/charges, GET /healthz")]
+checkout: POST /api/checkout/{cart} (?fallback=1), GET /api/items /flaky /slow?ms=N /bytes/{n} /healthz, POST /echo
+payments: POST /v2/charges (one charge an idempotency-key), GET /healthz")]
 pub(super) struct SampleArgs {
+    /// Where checkout listens; port 0 takes a free one.
     #[arg(
         long,
         env = "BACKBURN_SAMPLE_LISTEN",
@@ -26,6 +28,7 @@ pub(super) struct SampleArgs {
         value_name = "ADDR"
     )]
     listen: SocketAddr,
+    /// Where payments listens.
     #[arg(
         long,
         env = "BACKBURN_SAMPLE_PAYMENTS_LISTEN",
@@ -34,8 +37,26 @@ pub(super) struct SampleArgs {
     )]
     payments_listen: SocketAddr,
     /// Where checkout finds payments [default: the payments it starts itself].
-    #[arg(long, env = "PAYMENTS_URL", value_name = "URL")]
+    #[arg(long, alias = "payments", env = "BACKBURN_SAMPLE_PAYMENTS_URL", value_name = "URL")]
     payments_url: Option<String>,
+    /// How long checkout waits for one attempt at payments; it tries twice.
+    #[arg(
+        long,
+        env = "BACKBURN_SAMPLE_PAYMENTS_TIMEOUT",
+        default_value = "800ms",
+        value_parser = load::duration,
+        value_name = "DURATION"
+    )]
+    payments_timeout: Duration,
+    /// How long payments takes for a charge.
+    #[arg(
+        long,
+        env = "BACKBURN_SAMPLE_CHARGE_TAKES",
+        default_value = "5ms",
+        value_parser = load::duration,
+        value_name = "DURATION"
+    )]
+    charge_takes: Duration,
     /// Written, by rename, once both answer.
     #[arg(long, env = "BACKBURN_SAMPLE_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -64,11 +85,14 @@ async fn serve(args: &SampleArgs) -> Result<(), String> {
     let payments_at = format!("http://{}", local(&payments)?);
     let checkout_at = format!("http://{}", local(&checkout)?);
     let url = args.payments_url.as_deref().unwrap_or(&payments_at);
-    let router = shop::checkout(url).map_err(|failed| failed.0)?;
     output::say(&format!("checkout  {checkout_at}  (calls payments at {url})"));
     output::say(&format!("payments  {payments_at}"));
-    let payments = tokio::spawn(shop::serve(payments, shop::payments()));
-    let checkout = tokio::spawn(shop::serve(checkout, router));
+    let shop = Shop {
+        payments_url: url.to_owned(),
+        payments_timeout: args.payments_timeout,
+        charge_takes: args.charge_takes,
+    };
+    let shop = tokio::spawn(shop::serve(checkout, payments, shop));
     if let Some(path) = &args.ready_file {
         let ready =
             json!({ "checkout": checkout_at, "payments": payments_at, "pid": std::process::id() });
@@ -78,7 +102,6 @@ async fn serve(args: &SampleArgs) -> Result<(), String> {
     let mut signals = super::run::Signals::catch().map_err(|error| error.to_string())?;
     tokio::select! {
         () = signals.end() => Ok(()),
-        ended = payments => Err(format!("payments has ended: {ended:?}")),
-        ended = checkout => Err(format!("checkout has ended: {ended:?}")),
+        ended = shop => Err(format!("the shop has ended: {ended:?}")),
     }
 }

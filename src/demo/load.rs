@@ -1,135 +1,211 @@
-//! Open-loop traffic: requests leave by the clock, whether or not earlier ones are answered, and
-//! their time counts from when they were due. It keeps a tally of its own.
+//! Open-loop traffic: requests are due on a schedule that does not wait for answers.
+//!
+//! A closed loop (send, wait, send) slows down with the service and so hides what shoppers would
+//! have felt. Here request `n` is due at `start + n / rate`; when all connections are busy it
+//! queues, none is dropped, and its latency counts from when it was *due*.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
-use tokio::sync::{Mutex, mpsc};
+use http::{Method, Request};
+use http_body_util::Full;
+use tokio::task::JoinSet;
 
-use super::http::{Client, Failed};
+use super::client::{BadUrl, Client};
+use super::tally::{End, Tally};
+use crate::clock;
 
+/// What to send, where, how often.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// `http://HOST:PORT`.
+    /// Scheme, host and port; paths are in the requests.
     pub url: String,
-    /// Requests a second.
-    pub rate: f64,
+    /// Requests due per second; above 0.
+    pub rate_per_second: f64,
+    /// For how long requests are due. The run ends when the last of them has ended.
     pub duration: Duration,
+    /// How many may be in flight at once; the others queue.
     pub connections: usize,
-    /// (method, path), taken in turn.
-    pub requests: Vec<(String, String)>,
-    /// Answers slower than this are counted as slow.
+    /// The mix; must not be empty.
+    pub requests: Vec<Template>,
+    /// Over this, a request counts as delayed.
     pub slow: Duration,
+    /// A request without a whole answer after this is an error.
+    pub timeout: Duration,
 }
 
-/// What the load saw.
+/// One kind of request in the mix: `GET /api/items`, `3 POST /api/checkout/{n}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// How many of this kind in a round of the mix, 1 to 1000.
+    pub weight: u32,
+    /// The method.
+    pub method: Method,
+    /// Path and query; `{n}` stands for the request's number.
+    pub path: String,
+}
+
+/// A mix entry that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BadTemplate;
+
+impl fmt::Display for BadTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("write `[WEIGHT] METHOD /path`, like `GET /api/items` or `3 POST /orders/{n}`")
+    }
+}
+
+impl std::error::Error for BadTemplate {}
+
+impl FromStr for Template {
+    type Err = BadTemplate;
+
+    fn from_str(text: &str) -> Result<Self, BadTemplate> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (weight, method, path) = match words[..] {
+            [method, path] => (1, method, path),
+            [weight, method, path] => (weight.parse().map_err(|_| BadTemplate)?, method, path),
+            _ => return Err(BadTemplate),
+        };
+        let method = Method::from_str(method).map_err(|_| BadTemplate)?;
+        let readable = path.replace("{n}", "1").parse::<http::uri::PathAndQuery>().is_ok();
+        if !(1..=1000).contains(&weight) || !path.starts_with('/') || !readable {
+            return Err(BadTemplate);
+        }
+        Ok(Self { weight, method, path: path.to_owned() })
+    }
+}
+
+/// The tally of a run that may still be going on.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
-    pub sent: u64,
-    pub statuses: BTreeMap<u16, u64>,
-    /// No whole answer.
-    pub failed: u64,
-    pub slow: u64,
-    /// Answered, slow and with a 5xx at once.
-    pub slow_and_failed: u64,
-    /// Microseconds from when each answered request was due, sorted.
-    pub latencies_us: Vec<u64>,
-}
+pub struct Meter(Arc<Mutex<Tally>>);
 
-impl Tally {
-    /// The `share` quantile of latency, nearest rank.
-    pub fn quantile(&self, share: f64) -> Option<Duration> {
-        let last = self.latencies_us.len().checked_sub(1)?;
-        let rank = (share * self.latencies_us.len() as f64).ceil() as usize;
-        Some(Duration::from_micros(self.latencies_us[rank.saturating_sub(1).min(last)]))
+impl Meter {
+    /// The counts so far.
+    pub fn read(&self) -> Tally {
+        self.0.lock().map(|tally| tally.clone()).unwrap_or_default()
     }
 
-    pub fn to_json(&self) -> Value {
-        let ms = |share| self.quantile(share).map(|latency| latency.as_secs_f64() * 1e3);
-        let statuses: serde_json::Map<String, Value> = self
-            .statuses
-            .iter()
-            .map(|(status, count)| (status.to_string(), json!(count)))
-            .collect();
-        json!({
-            "sent": self.sent,
-            "statuses": statuses,
-            "failed": self.failed,
-            "slow": self.slow,
-            "slow_and_failed": self.slow_and_failed,
-            "latency_ms": { "p50": ms(0.5), "p99": ms(0.99), "max": ms(1.0) },
-        })
-    }
-}
-
-/// Sends it all and waits for every answer.
-pub async fn run(load: Load) -> Result<Tally, Failed> {
-    Client::new(&load.url)?;
-    let total = (load.rate * load.duration.as_secs_f64()).round().max(0.0) as u64;
-    let (due, queue) = mpsc::channel::<(u64, Instant)>(load.connections.max(1) * 64);
-    let queue = Arc::new(Mutex::new(queue));
-    let load = Arc::new(load);
-    let mut senders = tokio::task::JoinSet::new();
-    for _ in 0..load.connections.max(1) {
-        senders.spawn(send(Arc::clone(&load), Arc::clone(&queue)));
-    }
-    let start = crate::clock::now();
-    for number in 0..total {
-        let at = start + Duration::try_from_secs_f64(number as f64 / load.rate).unwrap_or_default();
-        tokio::time::sleep_until(at.into()).await;
-        // A full queue makes the sender wait; the request's time counts from when it was due.
-        if due.send((number, at)).await.is_err() {
-            break;
+    fn count(&self, end: End, took: Duration, slow: Duration) {
+        if let Ok(mut tally) = self.0.lock() {
+            tally.count(end, took, slow);
         }
     }
-    drop(due);
-    let mut tally = Tally::default();
-    while let Some(part) = senders.join_next().await {
-        tally.add(part.map_err(|error| Failed(error.to_string()))??);
-    }
-    tally.latencies_us.sort_unstable();
-    Ok(tally)
 }
 
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.failed += other.failed;
-        self.slow += other.slow;
-        self.slow_and_failed += other.slow_and_failed;
-        for (status, count) in other.statuses {
-            *self.statuses.entry(status).or_default() += count;
-        }
-        self.latencies_us.extend(other.latencies_us);
+/// Sends the whole load and returns what came of it. `meter` can be read meanwhile; dropping the
+/// future stops the traffic.
+pub async fn run(load: Load, meter: &Meter) -> Result<Tally, BadUrl> {
+    let total = (load.rate_per_second * load.duration.as_secs_f64()).round() as u64;
+    let shared = Arc::new(Shared {
+        round: round_of(&load.requests),
+        client: Client::new(&load.url)?,
+        meter: meter.clone(),
+        next: AtomicU64::new(0),
+        total,
+        start: clock::now(),
+        load,
+    });
+    let mut connections = JoinSet::new();
+    for _ in 0..shared.load.connections.max(1) {
+        connections.spawn(Arc::clone(&shared).connection());
     }
+    while connections.join_next().await.is_some() {}
+    Ok(meter.read())
 }
 
-async fn send(
-    load: Arc<Load>,
-    queue: Arc<Mutex<mpsc::Receiver<(u64, Instant)>>>,
-) -> Result<Tally, Failed> {
-    let mut tally = Tally::default();
-    let mut client = Client::new(&load.url)?;
-    loop {
-        let next = queue.lock().await.recv().await;
-        let Some((number, due)) = next else { return Ok(tally) };
-        let turn = usize::try_from(number).unwrap_or_default() % load.requests.len().max(1);
-        let Some((method, path)) = load.requests.get(turn) else { return Ok(tally) };
-        let path = path.replace("{n}", &number.to_string());
-        tally.sent += 1;
-        match client.send(method, &path, &[], Bytes::new()).await {
-            Ok(answer) => {
-                let took = crate::clock::now().saturating_duration_since(due);
-                let slow = took >= load.slow;
-                *tally.statuses.entry(answer.status().as_u16()).or_default() += 1;
-                tally.slow += u64::from(slow);
-                tally.slow_and_failed += u64::from(slow && answer.status().is_server_error());
-                tally.latencies_us.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+#[derive(Debug)]
+struct Shared {
+    load: Load,
+    /// Indices into `load.requests`, in the order they are sent, over and over.
+    round: Vec<usize>,
+    client: Client,
+    meter: Meter,
+    next: AtomicU64,
+    total: u64,
+    start: Instant,
+}
+
+impl Shared {
+    /// One connection's life: take the next request that is due, wait until it is, send it. While
+    /// all connections are busy the numbers not yet taken *are* the queue, first come first served.
+    async fn connection(self: Arc<Self>) {
+        loop {
+            let n = self.next.fetch_add(1, Ordering::Relaxed);
+            if n >= self.total {
+                return;
             }
-            Err(_) => tally.failed += 1,
+            let offset = Duration::try_from_secs_f64(n as f64 / self.load.rate_per_second)
+                .unwrap_or(Duration::MAX);
+            let Some(due) = self.start.checked_add(offset) else { return };
+            tokio::time::sleep_until(due.into()).await;
+            let end = self.send(n).await;
+            let took = clock::now().saturating_duration_since(due);
+            self.meter.count(end, took, self.load.slow);
         }
+    }
+
+    async fn send(&self, n: u64) -> End {
+        let place = (n % self.round.len().max(1) as u64) as usize;
+        let Some(template) = self.round.get(place).and_then(|&i| self.load.requests.get(i)) else {
+            return End::Error("empty");
+        };
+        let request = Request::builder()
+            .method(template.method.clone())
+            .uri(template.path.replace("{n}", &n.to_string()))
+            .body(Full::new(Bytes::new()));
+        let Ok(request) = request else { return End::Error("request") };
+        match self.client.send(request, 0, self.load.timeout).await {
+            Ok(reply) => End::Status(reply.status),
+            Err(failure) => End::Error(failure.label()),
+        }
+    }
+}
+
+/// A round of the mix with each kind spread out evenly (smooth weighted round robin): weights
+/// 3 and 1 give 0, 0, 1, 0.
+fn round_of(requests: &[Template]) -> Vec<usize> {
+    let total: i64 = requests.iter().map(|template| i64::from(template.weight)).sum();
+    let mut credit = vec![0_i64; requests.len()];
+    let mut round = Vec::new();
+    for _ in 0..total {
+        for (credit, template) in credit.iter_mut().zip(requests) {
+            *credit += i64::from(template.weight);
+        }
+        // The first of the richest, so that equal weights go in the order given.
+        let Some(&most) = credit.iter().max() else { break };
+        let Some(chosen) = credit.iter().position(|&c| c == most) else { break };
+        credit[chosen] -= total;
+        round.push(chosen);
+    }
+    round
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_mix_entries() {
+        let template: Template =
+            "3 POST /api/checkout/{n}?fallback=1".parse().expect("a mix entry");
+        assert_eq!(template.weight, 3);
+        assert_eq!(template.method, Method::POST);
+        assert_eq!("GET /".parse::<Template>().map(|t| t.weight), Ok(1));
+        for bad in ["", "GET", "/", "0 GET /", "1001 GET /", "x GET /", "GET items", "GET / b c"] {
+            assert_eq!(bad.parse::<Template>(), Err(BadTemplate), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_round_spreads_each_kind() {
+        let mix: Vec<Template> =
+            ["3 GET /a", "GET /b"].iter().map(|t| t.parse().expect("a mix entry")).collect();
+        assert_eq!(round_of(&mix), [0, 0, 1, 0]);
+        assert_eq!(round_of(&[]), Vec::<usize>::new());
     }
 }

@@ -1,5 +1,6 @@
 //! The sample shop and the load generator.
 
-pub mod http;
+pub mod client;
 pub mod load;
 pub mod shop;
+pub mod tally;
