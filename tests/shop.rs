@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::{BACKBURN, Program, Scratch, exchange, host, python, shop, status_of};
+use crate::support::{BACKBURN, Program, Scratch, exchange, host, proxy, python, shop, status_of};
 
 fn shop_with(more: &[&str]) -> Program {
     let free = ["--listen", "127.0.0.1:0", "--payments-listen", "127.0.0.1:0"];
@@ -45,6 +45,28 @@ fn checkout_retries_gives_up_and_falls_back() {
 
     let slow = shop_with(&["--charge-takes", "60s", "--payments-timeout", "50ms"]);
     assert_eq!(status_of(&ask(&slow.url("checkout"), "POST /api/checkout/42")), 504);
+}
+
+/// A fault at payments is not the same fault at checkout: one failure a retry takes away, two in a
+/// row it does not; and at payments both are injected.
+#[test]
+fn a_retry_takes_one_failure_away() {
+    let behind = shop();
+    for (failures, status) in [(1, 201), (2, 502)] {
+        let scenario = format!(
+            "[faults.no]\nroutes = [\"*\"]\nfirst = {failures}\ninject.error = 503\n\
+             [slos.a]\nobjective = \"99%\"\nsli.availability = {{}}\n"
+        );
+        let payments = proxy(&scenario, &behind.url("payments"), &[]);
+        let front = shop_with(&["--payments-url", &payments.url("proxy")]);
+        let answer = ask(&front.url("checkout"), "POST /api/checkout/42");
+        assert_eq!(status_of(&answer), status, "{answer}");
+        assert!(answer.contains("\"attempts\":2"), "{answer}");
+        payments.until("counted", |payments| {
+            payments.metric("backburn_slo_events_total", &["cause=\"injected\""]) == failures
+                && payments.metric("backburn_slo_events_total", &[]) == 2
+        });
+    }
 }
 
 #[test]

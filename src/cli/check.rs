@@ -46,7 +46,7 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     let (plan, notes, sources) = load(&args.files, &args.sets);
     if args.json {
         output::data(&format!("{:#}\n", to_json(&notes, &sources)));
-    } else {
+    } else if !notes.is_empty() {
         output::say(render(&notes, &sources, output::colour()).trim_end());
     }
     let errors = notes.iter().filter(|note| note.severity == Severity::Error).count();

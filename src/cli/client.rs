@@ -199,7 +199,9 @@ fn show(args: &ClientArgs, status: &Value) {
         status["held"],
     );
     if let Some(halt) = status["halt"].as_object() {
-        text.push_str(&format!("halted by {}: {}\n", halt["by"], halt["reason"]));
+        let word = |key: &str| halt.get(key).and_then(Value::as_str).unwrap_or_default();
+        text.push_str(format!("halted by {} {}", word("by"), word("reason")).trim_end());
+        text.push('\n');
     }
     if let Some(why) = status["pass_through"].as_str() {
         text.push_str(&format!("pass-through only: {why}\n"));
