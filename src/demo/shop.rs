@@ -172,7 +172,7 @@ struct SlowQuery {
 async fn slow(Query(query): Query<SlowQuery>) -> &'static str {
     let wait = Duration::from_millis(query.ms.unwrap_or(1000)).min(MAX_SLOW);
     tokio::time::sleep(wait).await;
-    "slow\n"
+    "at last\n"
 }
 
 /// Sends the body back as it comes, without waiting for its end.
