@@ -13,11 +13,15 @@ use super::{Plan, Proxy, Route, RouteId, Safety, Service, ServiceId, slos};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
 use crate::scenario::{HostHeader, Limit, RouteSpec, SafetySpec, Scenario, ServiceSpec};
 
+/// How many segments a route's path may have.
+const SEGMENTS: usize = 128;
+
 /// Compiles a scenario. A plan comes out when nothing is wrong; warnings do not count as wrong.
 pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     let mut notes = Diagnostics::new();
     let (safety, never_hosts) = safety(&scenario.safety, &mut notes);
-    let mut services = services(scenario, &never_hosts, &mut notes);
+    let never = |host: &str| is_never(host, &never_hosts, &safety);
+    let mut services = services(scenario, &never, &mut notes);
     let (mut routes, rules, places) = routes(scenario, &services, &mut notes);
     ambiguous(&rules, &places, &mut notes);
     let named = routes.len();
@@ -26,6 +30,12 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         let only = scenario.services.len() <= 1;
         let name =
             if only { "unmatched".to_owned() } else { format!("unmatched-{}", service.name) };
+        if let Some(taken) = scenario.routes.iter().find(|route| route.name.value == name) {
+            let message = format!("`{name}` is the name of what no route matches");
+            notes.push(
+                Diagnostic::error(taken.name.at, message).hint("give this route another name"),
+            );
+        }
         routes.push(Route {
             name: name.into(),
             service: id as ServiceId,
@@ -46,6 +56,16 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         workers: scenario.proxy.workers.as_ref().map(|workers| workers.value),
         max_held: scenario.proxy.max_held.as_ref().map_or(10_000, |held| held.value),
     };
+    let most = usize::from(u16::MAX);
+    for (what, count, at) in [
+        ("services", services.len(), scenario.services.last().map(|spec| spec.name.at)),
+        ("faults", faults.len(), scenario.faults.last().map(|spec| spec.name.at)),
+        ("SLOs", slos.len(), scenario.slos.last().map(|spec| spec.name.at)),
+    ] {
+        if let Some(at) = at.filter(|_| count > most) {
+            notes.push(Diagnostic::error(at, format!("{count} {what}: more than {most}")));
+        }
+    }
     if notes.iter().any(|note| note.severity == Severity::Error) {
         return (None, notes);
     }
@@ -107,15 +127,13 @@ fn safety(spec: &SafetySpec, notes: &mut Diagnostics) -> (Safety, Vec<NeverHost>
                         .hint(format!("0 to {longest}, as in `10.0.0.0/8`")),
                 ),
             }
-        } else if bits.is_some() || text.is_empty() {
+        } else if let Some(pattern) = never_host(text) {
+            hosts.push(pattern);
+        } else {
             notes.push(
                 Diagnostic::error(never.at, "neither a host, an address nor a network")
                     .hint("for example `*.prod.example`, `10.1.2.3` or `10.0.0.0/8`"),
             );
-        } else if let Some(suffix) = text.strip_prefix('*') {
-            hosts.push(NeverHost::Suffix(suffix.to_ascii_lowercase()));
-        } else {
-            hosts.push(NeverHost::Exact(text.to_ascii_lowercase()));
         }
     }
     let max_drill = match spec.max_drill.as_ref().map(|limit| limit.value) {
@@ -132,7 +150,45 @@ fn safety(spec: &SafetySpec, notes: &mut Diagnostics) -> (Safety, Vec<NeverHost>
     (safety, hosts)
 }
 
-fn services(scenario: &Scenario, never: &[NeverHost], notes: &mut Diagnostics) -> Vec<Service> {
+/// `db.prod.example`, `*.prod.example`, or `*` for every host. Strict, because a pattern that can
+/// match nothing would protect nothing.
+fn never_host(text: &str) -> Option<NeverHost> {
+    let lower = text.to_ascii_lowercase();
+    let (name, wildcard) = match lower.strip_prefix('*') {
+        Some("") => return Some(NeverHost::Suffix(String::new())),
+        Some(suffix) => (suffix.strip_prefix('.')?, true),
+        None => (lower.as_str(), false),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    };
+    name.split('.').all(label).then(|| {
+        if wildcard {
+            NeverHost::Suffix(format!(".{name}"))
+        } else {
+            NeverHost::Exact(name.to_owned())
+        }
+    })
+}
+
+fn is_never(host: &str, never: &[NeverHost], safety: &Safety) -> bool {
+    // `db.prod.example.` is the same host, spelled absolutely.
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let named = never.iter().any(|pattern| match pattern {
+        NeverHost::Exact(known) => *known == name,
+        NeverHost::Suffix(suffix) => name.ends_with(suffix),
+    });
+    // What a name resolves to is only known at run time; an address says it itself.
+    named || host.parse().is_ok_and(|address| safety.is_never(address))
+}
+
+fn services(
+    scenario: &Scenario,
+    never: &dyn Fn(&str) -> bool,
+    notes: &mut Diagnostics,
+) -> Vec<Service> {
     let mut services = Vec::new();
     let mut listens: HashMap<SocketAddr, Place> = HashMap::new();
     let mut listen_at = |listen: &Located<SocketAddr>, notes: &mut Diagnostics| {
@@ -175,7 +231,7 @@ fn services(scenario: &Scenario, never: &[NeverHost], notes: &mut Diagnostics) -
         }
         services.push(service(spec, never, notes));
     }
-    if services.is_empty() && notes.is_empty() {
+    if services.is_empty() {
         let note = Diagnostic {
             at: None,
             ..Diagnostic::error(
@@ -190,7 +246,7 @@ fn services(scenario: &Scenario, never: &[NeverHost], notes: &mut Diagnostics) -
     services
 }
 
-fn service(spec: &ServiceSpec, never: &[NeverHost], notes: &mut Diagnostics) -> Service {
+fn service(spec: &ServiceSpec, never: &dyn Fn(&str) -> bool, notes: &mut Diagnostics) -> Service {
     // Without a usable URL the service is still known by name, so that its routes raise no further
     // complaint; a missing key has been reported where it was read.
     let parts = spec.url.as_ref().map(|url| (url, upstream(&url.value)));
@@ -202,11 +258,7 @@ fn service(spec: &ServiceSpec, never: &[NeverHost], notes: &mut Diagnostics) -> 
         }
         None => (String::new(), 0, String::new()),
     };
-    let lower = host.to_ascii_lowercase();
-    let is_never = never.iter().any(|pattern| match pattern {
-        NeverHost::Exact(name) => *name == lower,
-        NeverHost::Suffix(suffix) => lower.ends_with(suffix),
-    });
+    let never = never(&host);
     Service {
         name: spec.name.value.as_str().into(),
         url: spec.url.as_ref().map(|url| url.value.clone()).unwrap_or_default(),
@@ -217,7 +269,7 @@ fn service(spec: &ServiceSpec, never: &[NeverHost], notes: &mut Diagnostics) -> 
         host_header: spec.host.as_ref().map_or(HostHeader::Keep, |host| host.value),
         tier: spec.tier.as_ref().map(|tier| tier.value.clone()),
         title: spec.title.as_ref().map(|title| title.value.clone()),
-        never: is_never,
+        never,
         unmatched: 0,
     }
 }
@@ -236,12 +288,16 @@ fn upstream(url: &str) -> Result<(String, u16, String), (String, &'static str)> 
         Some("https" | "h2c") => return fail("only `http` upstreams are served for now"),
         _ => return fail("a service's URL begins with `http://`"),
     }
-    if uri.path_and_query().is_some_and(|path| path != "/") {
+    if url.contains('#') || uri.path_and_query().is_some_and(|path| path != "/") {
         return fail("a service's URL has no path: requests keep their own");
     }
     let Some(authority) = uri.authority() else { return fail("the URL names no host") };
     let port = match authority.port() {
         None if authority.as_str().ends_with(':') => return fail("the port is missing"),
+        // The parser drops a port that is none.
+        None if authority.as_str() != authority.host() => {
+            return fail("a port lies between 1 and 65535");
+        }
         None => 80,
         Some(port) => port.as_u16(),
     };
@@ -345,9 +401,21 @@ fn path(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Segment>> {
         return fail("a path has no query, fragment or blank", "matching looks at the path alone");
     }
     let mut segments = Vec::new();
+    let mut names = Vec::new();
     let pieces: Vec<&str> = rest.split('/').collect();
+    if pieces.len() > SEGMENTS {
+        // The matcher goes one call deeper a segment.
+        return fail(
+            "a path this long is none",
+            &format!("at most {SEGMENTS} segments; `{{*rest}}` takes everything that is left"),
+        );
+    }
     for (at, piece) in pieces.iter().enumerate() {
         let inner = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}'));
+        if inner.is_some_and(|name| names.contains(&name)) {
+            return fail("two parameters of one name", "each needs a name of its own");
+        }
+        names.extend(inner);
         match inner {
             Some(name) if name.starts_with('*') && at + 1 == pieces.len() => {
                 segments.push(Segment::Rest);
@@ -365,8 +433,16 @@ fn path(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Segment>> {
                 );
             }
             _ => {
-                let canonical = super::matcher::canonical(piece);
-                segments.push(Segment::Literal(canonical.trim_start_matches('/').to_owned()));
+                let literal = super::matcher::decode_unreserved(piece);
+                if matches!(&*literal, "." | "..") || (literal.is_empty() && at + 1 < pieces.len())
+                {
+                    // As it stands the route would match nothing, and protect nothing.
+                    return fail(
+                        "no request keeps an empty or a dot segment",
+                        "write the path as it is after `//`, `/./` and `/../` are resolved",
+                    );
+                }
+                segments.push(Segment::Literal(literal));
             }
         }
     }
@@ -380,10 +456,12 @@ fn host(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<HostRule> {
         Some(suffix) => (suffix, true),
         None => (lower.as_str(), false),
     };
+    let name = name.strip_suffix('.').unwrap_or(name);
     let well_formed = !name.is_empty()
+        && !name.contains("..")
         && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_[]:".contains(c))
         && (!wildcard || name.starts_with('.'))
-        && (name.starts_with('[') || !name.contains(':'));
+        && (!name.contains(':') || (name.starts_with('[') && name.ends_with(']')));
     if !well_formed {
         notes.push(
             Diagnostic::error(host.at, "not a host")
@@ -448,3 +526,7 @@ fn ambiguous(rules: &[Rule], places: &[Place], notes: &mut Diagnostics) {
         same.push(at);
     }
 }
+
+#[cfg(test)]
+#[path = "compile_tests.rs"]
+mod tests;

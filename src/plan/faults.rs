@@ -81,13 +81,22 @@ fn covers(spec: &FaultSpec, covered: &Covered<'_>, notes: &mut Diagnostics) -> V
     }
     let known: Vec<&str> =
         covered.routes[..covered.named].iter().map(|route| &*route.name).collect();
-    let never = |route: &Route| covered.services[usize::from(route.service)].never;
+    let service = |route: &Route| covered.services.get(usize::from(route.service));
+    let never = |route: &Route| service(route).is_some_and(|service| service.never);
     for name in &spec.routes {
         if name.value == "*" {
             let open = covered.routes[..covered.named].iter().enumerate();
+            let before = found.len();
             found.extend(
                 open.filter(|(_, route)| !route.protected && !never(route)).map(|(at, _)| at),
             );
+            if found.len() == before && !known.is_empty() {
+                let message = format!("fault `{}` covers no route", spec.name.value);
+                notes.push(
+                    Diagnostic::warning(name.at, message)
+                        .hint("every route is protected, or its service lies in `[safety] never`"),
+                );
+            }
             continue;
         }
         let Some(at) = known.iter().position(|known| *known == name.value) else {
@@ -103,8 +112,7 @@ fn covers(spec: &FaultSpec, covered: &Covered<'_>, notes: &mut Diagnostics) -> V
                 )
                 .hint("take it out here, or take `protected` off the route"),
             );
-        } else if never(route) {
-            let service = &covered.services[usize::from(route.service)];
+        } else if let Some(service) = service(route).filter(|service| service.never) {
             notes.push(Diagnostic::error(
                 name.at,
                 format!(

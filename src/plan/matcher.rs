@@ -123,7 +123,11 @@ impl Matcher {
         let path = canonical(path);
         let host = bare_host(host);
         let asked = Asked { only, method, host: &host };
-        find(&self.root, path.strip_prefix('/').or(Some(&*path)), &asked)
+        match path.strip_prefix('/') {
+            Some(left) => find(&self.root, Some(left), &asked),
+            // `OPTIONS *` is no path: only a route for every path takes it.
+            None => self.root.rest.choose(&asked),
+        }
     }
 }
 
@@ -174,12 +178,13 @@ fn choose(choices: &[Choice], asked: &Asked<'_>) -> Option<RouteId> {
     choices.iter().find(fits).map(|choice| choice.route)
 }
 
-/// Lower case, without the port.
+/// Lower case, without the port and the dot of an absolute name.
 fn bare_host(host: &str) -> Cow<'_, str> {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => name,
         _ => host,
     };
+    let name = name.strip_suffix('.').unwrap_or(name);
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
@@ -187,57 +192,77 @@ fn bare_host(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// The form in which paths are compared (RFC 3986 6.2.2): unreserved characters decoded, escapes
-/// in upper case, no dot segments, no doubled slashes. Allocates only where something changes.
+/// The form in which paths are compared (RFC 3986 6.2.2): unreserved characters decoded, others
+/// beyond ASCII encoded, escapes in upper case, no dot segments, no doubled slashes; `/` for none.
+/// Allocates only where something may change.
 pub fn canonical(path: &str) -> Cow<'_, str> {
-    let plain = !path.contains('%') && !path.contains("//") && !path.contains("/.");
-    if plain {
+    if path.is_empty() {
+        return Cow::Borrowed("/");
+    }
+    if is_plain(path) || !path.starts_with('/') {
         return Cow::Borrowed(path);
     }
     let decoded = decode_unreserved(path);
-    let mut segments: Vec<&str> = Vec::new();
-    let mut pieces = decoded.split('/').peekable();
+    let mut out = String::with_capacity(decoded.len());
+    let mut pieces = decoded.split('/').skip(1).peekable();
     while let Some(piece) = pieces.next() {
-        let last = pieces.peek().is_none();
         match piece {
             "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
+            ".." => out.truncate(out.rfind('/').unwrap_or(0)),
             other => {
-                segments.push(other);
+                out.push('/');
+                out.push_str(other);
                 continue;
             }
         }
-        if last {
+        if pieces.peek().is_none() {
             // `/a/`, `/a/.` and `/a/b/..` end in a slash.
-            segments.push("");
+            out.push('/');
         }
     }
-    Cow::Owned(format!("/{}", segments.join("/")))
+    Cow::Owned(out)
 }
 
-fn decode_unreserved(path: &str) -> String {
-    let bytes = path.as_bytes();
+/// Nothing in the path can need a change. One pass: this runs for every request.
+fn is_plain(path: &str) -> bool {
+    let mut before = 0;
+    for byte in path.bytes() {
+        if byte == b'%' || !byte.is_ascii() || (before == b'/' && matches!(byte, b'/' | b'.')) {
+            return false;
+        }
+        before = byte;
+    }
+    true
+}
+
+/// Escapes as in [`canonical`]; what only looks like one stays.
+pub(super) fn decode_unreserved(path: &str) -> String {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let mut out = String::with_capacity(path.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = path.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
-                out.push(char::from(byte));
-                at += 3;
+    let escape = |out: &mut String, byte: u8| {
+        out.extend(['%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    };
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let mut left = path.as_bytes();
+    while let [byte, after @ ..] = left {
+        left = after;
+        let escaped = match after {
+            [high, low, ..] if *byte == b'%' => digit(high).zip(digit(low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                left = &after[2..];
+                let byte = (high * 16 + low) as u8;
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    out.push(char::from(byte));
+                } else {
+                    escape(&mut out, byte);
+                }
             }
-            Some(byte) => {
-                out.push_str(&format!("%{byte:02X}"));
-                at += 3;
-            }
-            None => {
-                let rest = path.get(at..).and_then(|rest| rest.chars().next());
-                let Some(c) = rest else { break };
-                out.push(c);
-                at += c.len_utf8();
-            }
+            None if byte.is_ascii() => out.push(char::from(*byte)),
+            None => escape(&mut out, *byte),
         }
     }
     out
@@ -263,7 +288,13 @@ mod tests {
             ("/a%2fb", "/a%2Fb"),
             ("/a%zz", "/a%zz"),
             ("/a%", "/a%"),
-            ("/ä%C3%A4//", "/ä%C3%A4/"),
+            ("/ä%C3%A4//", "/%C3%A4%C3%A4/"),
+            ("/%+f%2", "/%+f%2"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a/b/..", "/a/"),
+            ("/a//../b", "/b"),
+            ("", "/"),
+            ("*", "*"),
         ] {
             assert_eq!(canonical(raw), want, "{raw}");
         }
@@ -290,6 +321,8 @@ mod tests {
         assert_eq!(find(&Method::GET, "t", "/a"), Some(0));
         assert_eq!(find(&Method::GET, "t", "/a/"), Some(0));
         assert_eq!(find(&Method::GET, "t", "/b"), None);
+        assert_eq!(find(&Method::GET, "t", "*"), None);
+        assert_eq!(find(&Method::GET, "www.shop.example.", "/a/b"), Some(4));
         assert_eq!(find(&Method::GET, "WWW.shop.example:80", "/a/b"), Some(4));
         assert_eq!(find(&Method::GET, "eu.shop.example", "/a/b"), Some(3));
         assert_eq!(matcher.find(Some(1), &Method::GET, "t", "/a/b/c"), None);

@@ -161,6 +161,8 @@ impl Safety {
     /// The address lies in a network that must never be faulted.
     pub fn is_never(&self, address: std::net::IpAddr) -> bool {
         use std::net::IpAddr;
+        // `::ffff:10.0.0.1` is 10.0.0.1, as a dual-stack socket shows it.
+        let address = address.to_canonical();
         self.never_networks.iter().any(|(network, bits)| match (network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
                 let shift = 32 - u32::from((*bits).min(32));

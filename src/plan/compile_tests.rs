@@ -1,0 +1,166 @@
+//! Mistakes and meanings, from scenarios as a user writes them.
+
+use super::*;
+use crate::plan::Who;
+use crate::units::Share;
+
+/// The plan, and everything said about the text.
+fn compiled(text: &str) -> (Option<Plan>, Vec<String>) {
+    let texts = vec![("t.toml".to_owned(), text.to_owned())];
+    let (scenario, mut notes) = crate::scenario::read(texts, &[]);
+    let (plan, more) = compile(&scenario);
+    notes.extend(more);
+    (plan, notes.into_iter().map(|note| note.message).collect())
+}
+
+fn with_target(text: &str) -> (Option<Plan>, Vec<String>) {
+    compiled(&format!("[proxy]\nupstream = \"http://127.0.0.1:9000\"\n{text}"))
+}
+
+#[track_caller]
+fn refused(text: &str, part: &str) {
+    let (_, said) = compiled(text);
+    assert!(said.iter().any(|note| note.contains(part)), "{text}: {said:?}");
+}
+
+#[test]
+fn urls_that_cannot_be_a_service() {
+    for (url, part) in [
+        ("http://a:99999", "between 1 and 65535"),
+        ("http://a:0", "port 0"),
+        ("http://a#x", "has no path"),
+        ("http://a?x", "has no path"),
+        ("h2c://a", "only `http`"),
+    ] {
+        let mut notes = Diagnostics::new();
+        let spec = ServiceSpec {
+            name: Located { value: "a".to_owned(), at: Place::default() },
+            url: Some(Located { value: url.to_owned(), at: Place::default() }),
+            listen: None,
+            host: None,
+            tier: None,
+            title: None,
+        };
+        service(&spec, &|_| false, &mut notes);
+        assert!(notes.iter().any(|note| note.message.contains(part)), "{url}: {notes:?}");
+    }
+    assert_eq!(upstream("http://[::1]:90").unwrap(), ("::1".into(), 90, "[::1]:90".into()));
+    assert_eq!(upstream("http://a").unwrap(), ("a".into(), 80, "a".into()));
+}
+
+#[test]
+fn no_service_is_told_beside_other_mistakes() {
+    let text = "[safety]\nnever = [\"10.0.0.0/33\"]\n[routes.r]\npath = \"/\"\n\
+        [faults.f]\nroutes = [\"r\", \"*\"]\ninject.error = 500";
+    refused(text, "no service");
+    refused(text, "prefix length");
+}
+
+#[test]
+fn never_names_hosts_and_addresses_however_they_are_spelled() {
+    let never = |pattern: &str, url: &str| {
+        let text =
+            format!("[safety]\nnever = [\"{pattern}\"]\n[services.a]\nurl = \"http://{url}\"");
+        compiled(&text).0.unwrap().services[0].never
+    };
+    assert!(never("10.0.0.0/8", "10.1.2.3:80"));
+    assert!(!never("10.0.0.0/8", "11.1.2.3"));
+    assert!(never("10.0.0.0/8", "[::ffff:10.1.2.3]"));
+    assert!(never("*.prod.example", "DB.prod.example."));
+    assert!(never("db.example", "db.example:5432"));
+    assert!(!never("*.prod.example", "prod.example"));
+    assert!(never("*", "anything"));
+    for pattern in ["*prod.example", "a.*.example", "db:5432", "a b", "", "a..b"] {
+        refused(&format!("[safety]\nnever = [\"{pattern}\"]"), "neither a host");
+    }
+}
+
+#[test]
+fn a_fault_cannot_name_a_route_that_lies_in_never() {
+    let text = |routes: &str| {
+        format!(
+            "[safety]\nnever = [\"10.0.0.0/8\"]\n[services.a]\nurl = \"http://10.0.0.1\"\n\
+             [faults.f]\nroutes = [\"{routes}\"]\ninject.error = 500"
+        )
+    };
+    refused(&text("all"), "lies in `[safety] never`");
+    let (plan, said) = compiled(&text("*"));
+    assert!(plan.unwrap().routes.iter().all(|route| route.faults.is_empty()));
+    assert_eq!(said, ["fault `f` covers no route"]);
+}
+
+#[test]
+fn a_path_that_no_request_has_is_a_mistake() {
+    for path in ["/a//b", "/a/../b", "/a/.", "/%2e%2E/b"] {
+        let (plan, said) = with_target(&format!("[routes.r]\npath = \"{path}\""));
+        assert!(plan.is_none() && said[0].contains("no request keeps"), "{path}: {said:?}");
+    }
+    let (_, said) = with_target("[routes.r]\npath = \"/{a}/{a}\"");
+    assert_eq!(said, ["two parameters of one name"]);
+    let (_, said) = with_target(&format!("[routes.r]\npath = \"{}\"", "/a".repeat(200)));
+    assert_eq!(said, ["a path this long is none"]);
+}
+
+#[test]
+fn routes_are_found_in_whatever_spelling_the_request_has() {
+    let (plan, said) = with_target(
+        "[routes.a]\npath = \"/straße/~x/\"\n[routes.b]\npath = \"/%61/b%2fc\"\n[routes.c]\npath = \"/\"",
+    );
+    assert!(said.is_empty(), "{said:?}");
+    let plan = plan.unwrap();
+    let find = |path| plan.matcher.find(None, &Method::GET, "h", path);
+    assert_eq!(find("/stra%c3%9fe/%7ex/"), Some(0));
+    assert_eq!(find("/straße//~x/"), Some(0));
+    assert_eq!(find("/stra%C3%9Fe/~x"), None);
+    assert_eq!(find("/a/b%2Fc"), Some(1));
+    assert_eq!(find("/x/.."), Some(2));
+}
+
+#[test]
+fn ties() {
+    let two = |a: &str, b: &str| {
+        let said = with_target(&format!("[routes.a]\n{a}\n[routes.b]\n{b}")).1;
+        said.iter().any(|note| note.contains("two routes fit"))
+    };
+    assert!(two("path = \"/{x}\"", "path = \"/{y}\""));
+    assert!(two("host = \"a.b\"", "host = \"A.b\""));
+    assert!(two("methods = [\"GET\", \"PUT\"]", "methods = [\"PUT\"]"));
+    assert!(!two("methods = [\"GET\"]", "methods = [\"PUT\"]"));
+    assert!(!two("methods = [\"GET\"]", "path = \"/{*rest}\""));
+    assert!(!two("host = \"*.b\"", "host = \"*.a.b\""));
+    assert!(!two("path = \"/{x}/b\"", "path = \"/a/{x}\""));
+}
+
+#[test]
+fn names_of_what_no_route_matches_are_taken() {
+    let (plan, said) = with_target("[routes.unmatched]\npath = \"/x\"");
+    assert!(plan.is_none() && said[0].contains("no route matches"), "{said:?}");
+}
+
+#[test]
+fn a_group_owns_slices_in_file_order_and_safety_adds_them() {
+    let text = |limit: &str| {
+        format!(
+            "[safety]\nmax_faulted = \"{limit}\"\n[faults.a]\nroutes = [\"*\"]\ngroup = \"g\"\n\
+             probability = \"20%\"\ninject.error = 500\n[faults.b]\nroutes = [\"*\"]\n\
+             group = \"g\"\nprobability = \"10%\"\ninject.error = 503\n[faults.c]\n\
+             routes = [\"*\"]\nevery = 4\ninject.error = 502"
+        )
+    };
+    // 1 − (1 − 0.3) × (1 − 0.25) = 47.5 %.
+    let (plan, said) = with_target(&text("47.5%"));
+    assert!(said.is_empty(), "{said:?}");
+    let plan = plan.unwrap();
+    let slices: Vec<_> = plan.faults.iter().map(|fault| fault.who).collect();
+    let share = |percent: u32| Share::from_billionths(percent * 10_000_000).unwrap();
+    assert_eq!(
+        slices,
+        [
+            Who::Probability { from: 0, share: share(20) },
+            Who::Probability { from: 200_000_000, share: share(10) },
+            Who::Every(4),
+        ]
+    );
+    assert_eq!(plan.faults[0].stream, plan.faults[1].stream);
+    assert_eq!(with_target(&text("47.4%")).1, ["faults hit 47.5000% of route `all`"]);
+}
