@@ -88,6 +88,36 @@ mod tests {
         assert_eq!(fnv1a("a"), 0xaf63_dc4c_8601_ec8c, "the published vector of FNV-1a");
     }
 
+    /// The same for what a request gets, and for the ends of the key's range.
+    #[test]
+    fn pinned_dice() {
+        let first = |mut dice: Dice| dice.rng().next_u64();
+        assert_eq!(first(Dice::new(42, "slow", 0, "latency")), 6_168_149_743_299_228_857);
+        assert_eq!(first(Dice::new(0, "", u64::MAX, "")), 3_199_592_164_660_529_942);
+        assert_eq!(mix(GOLDEN), 0xe220_a839_7b1d_cdaf, "SplitMix64's published first output");
+    }
+
+    #[test]
+    fn purposes_and_seeds_do_not_know_each_other() {
+        let top =
+            |seed, n, purpose: &str| Dice::new(seed, "a", n, purpose).rng().next_u64() >> 63 == 1;
+        let both = |a: (u64, &str), b: (u64, &str)| {
+            (0..100_000).filter(|n| top(a.0, *n, a.1) && top(b.0, *n, b.1)).count() as f64
+        };
+        for other in [(7, "error"), (8, "latency"), (7, "hit")] {
+            let both = both((7, "latency"), other);
+            assert!((both - 25_000.0).abs() < 4.0 * 137.0, "{both} of 100,000, want 25,000");
+        }
+    }
+
+    #[test]
+    fn a_larger_share_keeps_those_already_hit() {
+        let stream = Stream::new(7, "a");
+        let hit = |below| (0..10_000).filter(|n| stream.hit(*n) < below).collect::<Vec<u64>>();
+        let (small, large) = (hit(50_000_000), hit(100_000_000));
+        assert!(small.iter().all(|n| large.contains(n)) && small.len() < large.len());
+    }
+
     #[test]
     fn shares_hold_within_binomial_bounds() {
         for (name, share) in [("a", 0.001), ("b", 0.05), ("c", 0.5), ("d", 0.99)] {

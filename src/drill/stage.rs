@@ -1,6 +1,7 @@
 //! What runs right now: one plan, its books, and the faults that are armed. A request takes the
 //! stage once and keeps it; a change of state or plan swaps the whole stage.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,13 +21,16 @@ impl Ordinal {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Counts one more, unless there are `limit` already.
+    /// Counts one more unless `limit` has been reached; never beyond it, so that a limit raised
+    /// later lets through exactly the difference.
     fn take_below(&self, limit: u64) -> bool {
-        let more = |count: u64| (count < limit).then_some(count + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        let more = |n| (n < limit).then_some(n + 1);
+        self.0.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 }
 
+/// A plan on stage. Who may fire on which route is worked out once, so that a request meets ids
+/// only: neither names nor faults that are off.
 #[derive(Debug)]
 pub struct Stage {
     pub plan: Arc<Plan>,
@@ -35,18 +39,35 @@ pub struct Stage {
     pub seed: u64,
     /// False: nothing is injected, whatever is armed.
     pub injecting: bool,
-    /// By fault; `None`: off.
-    armed: Box<[Option<Armed>]>,
+    draws: Box<[Draw]>,
+    /// By route: its draws, in file order of their first members.
+    by_route: Box<[Box<[usize]>]>,
+    counters: Counters,
 }
 
-/// A fault that may fire, and its counters, which outlive the stage.
-#[derive(Debug, Clone)]
-struct Armed {
+/// One draw a request: one fault's, or that of all members of a group.
+#[derive(Debug)]
+struct Draw {
     stream: Stream,
-    /// Place among the eligible; shared by the members of a group.
     ordinal: Arc<Ordinal>,
-    /// How often it fired, for `limit`.
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    fault: FaultId,
+    who: Who,
+    limit: Option<u64>,
     fired: Arc<Ordinal>,
+}
+
+/// What outlives a stage, by fault: also of faults that are off, which may come back.
+#[derive(Debug, Default)]
+struct Counters {
+    /// How many requests were eligible; the members of a group have one in common.
+    ordinals: Vec<Arc<Ordinal>>,
+    /// How often it fired.
+    fired: Vec<Arc<Ordinal>>,
 }
 
 /// One fault's verdict on one request.
@@ -68,138 +89,127 @@ impl Stage {
         injecting: bool,
         kept: Option<&Self>,
     ) -> Self {
-        let mut armed: Vec<Option<Armed>> = Vec::with_capacity(plan.faults.len());
-        for fault in &plan.faults {
-            // Counters of a fault that is off are kept as well: it may come back.
-            let ordinal = plan
-                .faults
-                .iter()
-                .zip(&armed)
-                .find(|(other, _)| other.stream == fault.stream)
-                .and_then(|(_, armed)| armed.as_ref().map(|armed| Arc::clone(&armed.ordinal)));
-            let before = |same: &dyn Fn(&crate::plan::Fault) -> bool| {
-                let kept = kept?;
-                let at = kept.plan.faults.iter().position(same)?;
-                kept.armed[at].clone()
-            };
-            let ordinal = ordinal
-                .or_else(|| {
-                    before(&|other| other.stream == fault.stream).map(|armed| armed.ordinal)
-                })
-                .unwrap_or_default();
-            let fired = before(&|other| other.name == fault.name)
-                .map(|armed| armed.fired)
-                .unwrap_or_default();
-            armed.push(Some(Armed { stream: Stream::new(seed, &fault.stream), ordinal, fired }));
+        let counters = Counters::of(&plan, kept);
+        let mut draws: Vec<Draw> = Vec::new();
+        let mut by_stream: HashMap<&str, usize> = HashMap::new();
+        let mut by_fault: Vec<Option<usize>> = Vec::with_capacity(plan.faults.len());
+        for (id, fault) in plan.faults.iter().enumerate() {
+            // 0 % is the no-fault path: no ordinal is taken. A member of a group that is off
+            // leaves its slice of the draw empty, because the others keep their `from`.
+            let idle =
+                matches!(fault.who, Who::Probability { share, .. } if share.billionths() == 0);
+            if idle || !fault.enabled {
+                by_fault.push(None);
+                continue;
+            }
+            let at = *by_stream.entry(&fault.stream).or_insert_with(|| {
+                draws.push(Draw {
+                    stream: Stream::new(seed, &fault.stream),
+                    ordinal: Arc::clone(&counters.ordinals[id]),
+                    members: Vec::new(),
+                });
+                draws.len() - 1
+            });
+            draws[at].members.push(Member {
+                fault: id as FaultId,
+                who: fault.who,
+                limit: fault.limit,
+                fired: Arc::clone(&counters.fired[id]),
+            });
+            by_fault.push(Some(at));
         }
-        Self { plan, books, seed, injecting, armed: armed.into() }
+        let by_route = plan.routes.iter().map(|route| {
+            let mut ats: Vec<usize> = Vec::new();
+            for at in route.faults.iter().filter_map(|id| by_fault[usize::from(*id)]) {
+                if !ats.contains(&at) {
+                    ats.push(at);
+                }
+            }
+            ats.into()
+        });
+        let by_route = by_route.collect();
+        Self { plan, books, seed, injecting, draws: draws.into(), by_route, counters }
     }
 
-    /// Lets every enabled fault of the route decide, in file order. Allocates only for what hits.
+    /// Lets every armed fault of the route decide; adds those that strike to `struck`, in file
+    /// order. Allocates only for what hits.
     pub fn decide(&self, worker: usize, route: RouteId, struck: &mut Vec<Struck>) {
         if !self.injecting {
             return;
         }
-        let faults = &self.plan.routes[route as usize].faults;
-        for (at, id) in faults.iter().enumerate() {
-            let fault = &self.plan.faults[usize::from(*id)];
-            let Some(armed) = self.armed[usize::from(*id)].as_ref().filter(|_| fault.enabled)
-            else {
-                continue;
-            };
-            let n = match fault.who {
-                // 0 % is the no-fault path.
-                Who::Probability { share, .. } if share.billionths() == 0 => continue,
-                Who::Probability { .. } if fault.stream != fault.name => {
-                    // A group draws once: its first member that is on decides the ordinal.
-                    let first =
-                        faults[..at].iter().find(|other| self.draws_with(**other, &fault.stream));
-                    if first.is_some() {
-                        continue;
+        let before = struck.len();
+        for &at in &self.by_route[route as usize] {
+            let draw = &self.draws[at];
+            let n = draw.ordinal.take();
+            let mut drawn = None;
+            for member in &draw.members {
+                self.books.eligible(worker, route, member.fault);
+                let hit = match member.who {
+                    Who::All => true,
+                    Who::Probability { from, share } => {
+                        let drawn: u32 = *drawn.get_or_insert_with(|| draw.stream.hit(n));
+                        drawn.checked_sub(from).is_some_and(|above| above < share.billionths())
                     }
-                    self.decide_group(worker, route, *id, struck);
-                    continue;
+                    Who::First(first) => n < first,
+                    Who::Every(every) => (n + 1).is_multiple_of(every),
+                };
+                if hit {
+                    self.strike(worker, draw.stream, member, n, struck);
                 }
-                _ => armed.ordinal.take(),
-            };
-            self.books.eligible(worker, route, *id);
-            let hit = match fault.who {
-                Who::All => true,
-                Who::Probability { from, share } => falls(armed.stream.hit(n), from, share),
-                Who::First(first) => n < first,
-                Who::Every(every) => (n + 1) % every.max(1) == 0,
-            };
-            if hit {
-                self.strike(worker, *id, n, struck);
             }
         }
-        // A group decides at its first member's place; file order is what counts later.
-        struck.sort_unstable_by_key(|struck| struck.fault);
+        if struck.len() > before + 1 {
+            // A group decides at its first member's place; file order is what counts later.
+            struck[before..].sort_unstable_by_key(|struck| struck.fault);
+        }
     }
 
     /// Verdicts that are not carried out do not count towards `limit`.
     pub fn take_back(&self, struck: &[Struck]) {
         for struck in struck {
-            let fault = usize::from(struck.fault);
-            if let (Some(_), Some(armed)) = (self.plan.faults[fault].limit, &self.armed[fault]) {
-                armed.fired.0.fetch_sub(1, Ordering::Relaxed);
-            }
+            let fired = &self.counters.fired[usize::from(struck.fault)];
+            fired.0.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// The fault is on, above 0 %, and a member of the group with this stream.
-    fn draws_with(&self, id: FaultId, stream: &str) -> bool {
-        let fault = &self.plan.faults[usize::from(id)];
-        fault.enabled
-            && *fault.stream == *stream
-            && matches!(fault.who, Who::Probability { share, .. } if share.billionths() > 0)
-    }
-
-    /// One draw for all members: each owns a fixed slice of it, so at most one is hit.
-    fn decide_group(
+    fn strike(
         &self,
         worker: usize,
-        route: RouteId,
-        first: FaultId,
+        stream: Stream,
+        member: &Member,
+        n: u64,
         struck: &mut Vec<Struck>,
     ) {
-        let Some(armed) = &self.armed[usize::from(first)] else { return };
-        let stream = &self.plan.faults[usize::from(first)].stream;
-        let n = armed.ordinal.take();
-        let draw = armed.stream.hit(n);
-        for id in &self.plan.routes[route as usize].faults {
-            if !self.draws_with(*id, stream) {
-                continue;
-            }
-            self.books.eligible(worker, route, *id);
-            if let Who::Probability { from, share } = self.plan.faults[usize::from(*id)].who
-                && falls(draw, from, share)
-            {
-                self.strike(worker, *id, n, struck);
-            }
-        }
-    }
-
-    fn strike(&self, worker: usize, id: FaultId, n: u64, struck: &mut Vec<Struck>) {
-        let fault = &self.plan.faults[usize::from(id)];
-        let Some(armed) = &self.armed[usize::from(id)] else { return };
-        if let Some(limit) = fault.limit
-            && !armed.fired.take_below(limit)
-        {
-            self.books.skipped(worker, id, Skip::Limit);
+        // Counted without a limit too: a reload may bring one, and the count is the drill's.
+        if !member.fired.take_below(member.limit.unwrap_or(u64::MAX)) {
+            self.books.skipped(worker, member.fault, Skip::Limit);
             return;
         }
-        let actions = fault
-            .kinds
-            .iter()
-            .map(|kind| kind.decide(&mut armed.stream.dice(n, kind.kind())))
-            .collect();
-        struck.push(Struck { fault: id, n, actions });
+        let kinds = &self.plan.faults[usize::from(member.fault)].kinds;
+        let actions =
+            kinds.iter().map(|kind| kind.decide(&mut stream.dice(n, kind.kind()))).collect();
+        struck.push(Struck { fault: member.fault, n, actions });
     }
 }
 
-fn falls(draw: u32, from: u32, share: crate::units::Share) -> bool {
-    draw.checked_sub(from).is_some_and(|above| above < share.billionths())
+impl Counters {
+    /// Those of the stage before go on by name; a name nobody had starts at zero.
+    fn of(plan: &Plan, kept: Option<&Stage>) -> Self {
+        let mut ordinals: HashMap<&str, Arc<Ordinal>> = HashMap::new();
+        let mut fired: HashMap<&str, Arc<Ordinal>> = HashMap::new();
+        if let Some(kept) = kept {
+            for (id, fault) in kept.plan.faults.iter().enumerate() {
+                ordinals.insert(&fault.stream, Arc::clone(&kept.counters.ordinals[id]));
+                fired.insert(&fault.name, Arc::clone(&kept.counters.fired[id]));
+            }
+        }
+        let mut counters = Self::default();
+        for fault in &plan.faults {
+            counters.ordinals.push(Arc::clone(ordinals.entry(&fault.stream).or_default()));
+            counters.fired.push(Arc::clone(fired.entry(&fault.name).or_default()));
+        }
+        counters
+    }
 }
 
 #[cfg(test)]
@@ -316,5 +326,50 @@ mod tests {
         assert_eq!(together.len(), 40_000);
         assert_eq!(count(&together, 0), count(&alone, 0));
         assert_eq!(count(&together, 1), 100);
+    }
+
+    /// How many of `n` requests are hit on the stage that follows `kept`.
+    fn goes_on(kept: Option<&Stage>, faults: &str, n: usize) -> (Stage, usize) {
+        let fresh = stage(faults, 7);
+        let next = Stage::new(fresh.plan, fresh.books, 7, true, kept);
+        let hit = hits(&next, n).iter().filter(|hit| !hit.is_empty()).count();
+        (next, hit)
+    }
+
+    /// Also through a reload that switches the fault off, or brings it a limit.
+    #[test]
+    fn a_limit_raised_lets_through_the_difference() {
+        let (first, hit) = goes_on(None, &fault("a", "limit = 4"), 100);
+        assert_eq!(hit, 4);
+        let (off, hit) = goes_on(Some(&first), &fault("a", "limit = 6\nenabled = false"), 100);
+        assert_eq!(hit, 0);
+        let (second, hit) = goes_on(Some(&off), &fault("a", "limit = 6"), 100);
+        assert_eq!(hit, 2);
+        let (_, hit) = goes_on(Some(&second), &fault("renamed", "limit = 6"), 100);
+        assert_eq!(hit, 6, "a new name is a new fault");
+        let (unlimited, _) = goes_on(None, &fault("c", ""), 10);
+        let (limited, hit) = goes_on(Some(&unlimited), &fault("c", "limit = 12"), 100);
+        assert_eq!(hit, 2);
+        limited.take_back(&[Struck { fault: 0, n: 0, actions: Vec::new() }]);
+        assert_eq!(hits(&limited, 10).concat(), [0], "what was taken back is free again");
+    }
+
+    #[test]
+    fn no_ordinal_is_taken_at_zero_or_while_nothing_is_injected() {
+        let (zero, hit) = goes_on(None, &fault("a", "probability = \"0%\""), 100);
+        assert_eq!((hit, zero.counters.ordinals[0].take()), (0, 0));
+        let mut paused = stage(&fault("a", ""), 7);
+        paused.injecting = false;
+        assert_eq!(hits(&paused, 100).concat(), [0; 0]);
+        assert_eq!(paused.counters.ordinals[0].take(), 0);
+    }
+
+    #[test]
+    fn verdicts_are_in_file_order_though_a_group_draws_at_its_first_member() {
+        let text = fault("a", "group = \"g\"\nprobability = \"0.1%\"")
+            + &fault("alone", "")
+            + &fault("b", "group = \"g\"\nprobability = \"99.9%\"");
+        let seen = hits(&stage(&text, 7), 1_000);
+        assert!(seen.iter().all(|hit| hit.len() == 2 && hit.is_sorted()), "{seen:?}");
     }
 }
