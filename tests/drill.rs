@@ -183,6 +183,8 @@ fn never_faulted() {
     let open = proxy(error, &shop.url("checkout"), &[]);
     assert_eq!(ask(&open, "GET /api/items HTTP/1.1\r\nHost: t"), 503);
     assert_eq!(ask(&open, "GET /healthz HTTP/1.1\r\nHost: t"), 200);
+    // The service's own 404 for a spelling it does not know; not a fault.
+    assert_eq!(ask(&open, "GET /x/../%68ealthz HTTP/1.1\r\nHost: t"), 404);
     assert_eq!(
         ask(&open, "GET /api/items HTTP/1.1\r\nHost: t\r\nUser-Agent: kube-probe/1.33"),
         200

@@ -15,6 +15,7 @@ use super::headers::{self, Refusal};
 use super::upstream::{Trouble, Unanswered};
 use super::worker::Worker;
 use crate::fault::Abort;
+use crate::plan::matcher::canonical;
 use crate::plan::{HostHeader, Plan, RouteId, ServiceId};
 use crate::sli::ledger::Skip;
 use crate::sli::{End, Hit, Origin};
@@ -183,7 +184,8 @@ fn decide(
         return None;
     }
     if !stage.plan.safety.fault_health
-        && (headers::is_health_path(head.uri.path()) || headers::is_health_agent(&head.headers))
+        && (headers::is_health_path(&canonical(head.uri.path()))
+            || headers::is_health_agent(&head.headers))
     {
         return None;
     }
