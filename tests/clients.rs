@@ -58,9 +58,11 @@ fn a_hang_says_nothing_until_its_cap() {
 /// and injected: GET, upload with unread body, pipelined; FIN and RST.
 #[test]
 fn who_leaves_while_held() {
-    let shop = shop();
+    // It never answers, so whoever reached it would wait in its queue.
+    let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
     let scenario = format!("[faults.hold]\nroutes = [\"*\"]\ninject.latency = \"60s\"\n{SLO}");
-    let proxy = proxy(&scenario, &shop.url("checkout"), &[]);
+    let proxy = proxy(&scenario, &url, &[]);
     let partial: &[u8] = b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 500\r\n\r\nhello";
     let pipelined = [GET, GET].concat();
     let mut left = 0;
@@ -83,6 +85,8 @@ fn who_leaves_while_held() {
     }
     assert_eq!(proxy.metric("backburn_slo_events_total", &[]), left);
     // The service saw none of them.
+    upstream.set_nonblocking(true).unwrap();
+    assert_eq!(upstream.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     assert_eq!(
         proxy.metric("http_server_request_duration_seconds_count", &["error_type=\"client_gone\""]),
         left
