@@ -40,11 +40,24 @@ impl Stream {
         ((u128::from(draw) * 1_000_000_000) >> 64) as u32
     }
 
+    /// As [`Stream::hit`], for the value that a cohort goes by: the same caller always draws the
+    /// same, so that a larger share keeps those already in.
+    pub fn member(self, key: u64) -> u32 {
+        let draw = Dice(Xoshiro256PlusPlus::seed_from_u64(mix(self.0 ^ mix(key)))).rng().next_u64();
+        ((u128::from(draw) * 1_000_000_000) >> 64) as u32
+    }
+
     /// The n-th request's dice for one purpose: a fault kind's name.
     pub fn dice(self, n: u64, purpose: &str) -> Dice {
         let key = mix(self.0.wrapping_add(n.wrapping_mul(GOLDEN)) ^ fnv1a(purpose));
         Dice(Xoshiro256PlusPlus::seed_from_u64(key))
     }
+}
+
+/// A key of some bytes, the same in every run and on every machine.
+pub fn key(bytes: &[u8]) -> u64 {
+    // FNV alone leaves the last bytes' bits close together.
+    mix(fnv1a_of(bytes))
 }
 
 /// A seed nobody chose.
@@ -70,8 +83,12 @@ const fn mix(mut z: u64) -> u64 {
 
 /// FNV-1a, 64 bit.
 fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    fnv1a_of(text.as_bytes())
+}
+
+fn fnv1a_of(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
@@ -95,6 +112,20 @@ mod tests {
         assert_eq!(first(Dice::new(42, "slow", 0, "latency")), 6_168_149_743_299_228_857);
         assert_eq!(first(Dice::new(0, "", u64::MAX, "")), 3_199_592_164_660_529_942);
         assert_eq!(mix(GOLDEN), 0xe220_a839_7b1d_cdaf, "SplitMix64's published first output");
+    }
+
+    /// A cohort's draw: pinned, uniform over values that differ in their last digits only, and no
+    /// other than the value decides.
+    #[test]
+    fn members_of_a_cohort() {
+        let stream = Stream::new(42, "slow");
+        let member = |n: u64| stream.member(key(format!("user-{n}").as_bytes()));
+        assert_eq!([member(1), member(2)], [member(1), member(2)]);
+        for share in [0.001, 0.2, 0.4, 0.99] {
+            let hit = (0..100_000).filter(|n| f64::from(member(*n)) < share * 1e9).count() as f64;
+            let sigma = (1e5 * share * (1.0 - share)).sqrt();
+            assert!((hit - 1e5 * share).abs() < 4.0 * sigma, "{share}: {hit}");
+        }
     }
 
     #[test]

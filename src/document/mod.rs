@@ -81,9 +81,15 @@ pub enum Value {
     List(&'static Value),
     /// String to string.
     Texts,
+    /// Keys of the user's choice (header names), each taking this.
+    Each(&'static Value),
+    /// What tells callers apart: `header:NAME`, `cookie:NAME`, `query:NAME`, `client-ip`.
+    Selector,
     Table(&'static TableKeys),
     /// User-named tables.
     Named(&'static TableKeys),
+    /// A list of tables, in the order they are written: `[[phases]]`.
+    Tables(&'static TableKeys),
     /// Exactly one key of the table (`sli.availability`, `delay.normal`), or its short form.
     OneOf(&'static TableKeys),
     /// One or more keys of the table (`inject.*`).
@@ -94,9 +100,12 @@ impl Value {
     /// The table behind the value, if there is one.
     pub fn keys(self) -> Option<&'static TableKeys> {
         match self {
-            Self::Table(keys) | Self::Named(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => {
-                Some(keys)
-            }
+            Self::Table(keys)
+            | Self::Named(keys)
+            | Self::Tables(keys)
+            | Self::OneOf(keys)
+            | Self::SomeOf(keys) => Some(keys),
+            Self::Each(of) => of.keys(),
             _ => None,
         }
     }
@@ -122,6 +131,11 @@ impl Value {
             Self::List(Self::Status) => "a list such as [\"5xx\", 429]".to_owned(),
             Self::List(_) => "a list such as [\"a\", \"b\"]".to_owned(),
             Self::Texts => "a table of strings".to_owned(),
+            Self::Each(of) => format!("a table whose keys take {}", of.expected()),
+            Self::Selector => {
+                "\"header:NAME\", \"cookie:NAME\", \"query:NAME\" or \"client-ip\"".to_owned()
+            }
+            Self::Tables(_) => "a list of tables, each under its own [[heading]]".to_owned(),
             Self::Named(_) => "a table of tables, each with a name of yours".to_owned(),
             Self::Table(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => match keys.short {
                 Some(short) => format!("{}, or a table", short.expected()),

@@ -44,7 +44,9 @@ impl<'t, 'n> Table<'t, 'n> {
         Self::open(root, root, entries, at, notes)
     }
 
-    fn open(
+    /// A table that was put together rather than written in one piece: `at` is what mistakes about
+    /// it as a whole point at.
+    pub fn open(
         root: &'static TableKeys,
         keys: &'static TableKeys,
         entries: &'t [Entry],
@@ -84,11 +86,7 @@ impl<'t, 'n> Table<'t, 'n> {
     }
     /// `true` or `false`.
     pub fn boolean(&mut self, key: &str) -> Option<Located<bool>> {
-        let node = self.node(key)?;
-        match node.item.content {
-            Content::Bool(yes) => Some(node.located(yes)),
-            _ => node.wrong(self.notes),
-        }
+        self.node(key)?.boolean(self.notes)
     }
     /// Within the bounds of the key's [`Value::Integer`]; `T` must hold them.
     pub fn integer<T: TryFrom<i64>>(&mut self, key: &str) -> Option<Located<T>> {
@@ -145,6 +143,31 @@ impl<'t, 'n> Table<'t, 'n> {
             Some((Located { value: entry.name.clone(), at: entry.name_at }, text))
         });
         read.collect()
+    }
+    /// The entries of a [`Value::Each`], in file order: the user's key and its value.
+    pub fn each(&mut self, key: &str) -> Vec<(Located<String>, Node<'t>)> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let (Content::Table(entries), Value::Each(of)) = (&node.item.content, node.value) else {
+            node.wrong::<()>(self.notes);
+            return Vec::new();
+        };
+        let read = |entry: &'t Entry| {
+            let name = Located { value: entry.name.clone(), at: entry.name_at };
+            (name, self.entry(entry, *of))
+        };
+        entries.iter().map(read).collect()
+    }
+    /// The tables of a [`Value::Tables`], in the order they are written.
+    pub fn tables(&mut self, key: &str) -> Vec<Node<'t>> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let (Content::List(items), Value::Tables(keys)) = (&node.item.content, node.value) else {
+            node.wrong::<()>(self.notes);
+            return Vec::new();
+        };
+        items
+            .iter()
+            .map(|item| Node { item, key_at: item.at, value: Value::Table(keys), ..node })
+            .collect()
     }
     /// The tables of a [`Value::Named`], in file order, with their names.
     pub fn named(&mut self, key: &str) -> Vec<(Located<String>, Node<'t>)> {
@@ -219,10 +242,17 @@ impl<'t> Node<'t> {
         }
         known
     }
+    /// The keys of a table as they stand, unread; `None` for what is no table.
+    pub fn entries(&self) -> Option<&'t [Entry]> {
+        match &self.item.content {
+            Content::Table(entries) => Some(entries),
+            _ => None,
+        }
+    }
     /// A string, checked as its [`Value`] asks.
     pub fn text(&self, notes: &mut Diagnostics) -> Option<Located<String>> {
         let Content::Text(text) = &self.item.content else { return self.wrong(notes) };
-        let checked = match self.value {
+        let checked = match self.plain() {
             Value::Name => name(text),
             Value::Url => url(text),
             _ => Ok(()),
@@ -233,6 +263,13 @@ impl<'t> Node<'t> {
                 notes.push(why.at(self.item.at));
                 None
             }
+        }
+    }
+    /// `true` or `false`.
+    pub fn boolean(&self, notes: &mut Diagnostics) -> Option<Located<bool>> {
+        match self.item.content {
+            Content::Bool(yes) => Some(self.located(yes)),
+            _ => self.wrong(notes),
         }
     }
     /// A whole number within the bounds of its [`Value::Integer`], or its short form's.

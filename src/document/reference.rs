@@ -8,7 +8,13 @@ use super::{TableKeys, Value};
 /// Markdown: one section a table, outer ones first, one row a key.
 pub fn reference(root: &'static TableKeys) -> String {
     let mut page = String::new();
+    let mut told = Vec::new();
     walk(root, &mut |keys| {
+        // Some tables stand in several places.
+        if told.contains(&keys.name) {
+            return;
+        }
+        told.push(keys.name);
         if !page.is_empty() {
             page.push('\n');
         }

@@ -47,6 +47,9 @@ fn value(of: Value) -> Json {
     match of {
         Value::Url => json!({ "type": "string", "format": "uri" }),
         Value::Text | Value::Address => json!({ "type": "string" }),
+        Value::Selector => {
+            json!({ "type": "string", "pattern": "^(client-ip|(header|cookie|query):.+)$" })
+        }
         Value::Name => json!({ "type": "string", "pattern": NAME }),
         Value::Bool => json!({ "type": "boolean" }),
         Value::Integer { min, max } => {
@@ -64,6 +67,8 @@ fn value(of: Value) -> Json {
         ] }),
         Value::List(of) => json!({ "type": "array", "items": value(*of) }),
         Value::Texts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Value::Each(of) => json!({ "type": "object", "additionalProperties": value(*of) }),
+        Value::Tables(keys) => json!({ "type": "array", "items": table(keys) }),
         Value::Named(keys) => json!({
             "type": "object",
             "propertyNames": { "pattern": NAME },

@@ -42,7 +42,10 @@ fn distance(a: &str, b: &str) -> usize {
 pub(super) fn homes(root: &'static TableKeys, here: &TableKeys, key: &str) -> Vec<&'static str> {
     let mut found = Vec::new();
     walk(root, &mut |keys| {
-        if !std::ptr::eq(keys, here) && keys.keys.iter().any(|known| known.name == key) {
+        if !std::ptr::eq(keys, here)
+            && keys.keys.iter().any(|known| known.name == key)
+            && !found.contains(&keys.name)
+        {
             found.push(keys.name);
         }
     });

@@ -10,6 +10,7 @@ use super::{Abort, Action, Fault, Kind, Spec, Written};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
+use crate::units::show_duration;
 
 /// The kind's line in [`super::KINDS`].
 pub const KIND: Kind = Kind {
@@ -67,7 +68,7 @@ impl Written for AsWritten {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Compiled(Abort);
 
 impl Fault for Compiled {
@@ -76,6 +77,13 @@ impl Fault for Compiled {
     }
     fn decide(&self, _dice: &mut Dice) -> Action {
         Action::Abort(self.0)
+    }
+    fn describe(&self) -> String {
+        match self.0 {
+            Abort::Reset => "resets the connection".to_owned(),
+            Abort::Close => "closes the connection without an answer".to_owned(),
+            Abort::Hang { cap } => format!("says nothing for {}, then closes", show_duration(cap)),
+        }
     }
 }
 

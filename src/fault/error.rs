@@ -119,7 +119,7 @@ fn pair(
     Some((header, value))
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Compiled(Answer);
 
 impl Fault for Compiled {
@@ -128,6 +128,9 @@ impl Fault for Compiled {
     }
     fn decide(&self, _dice: &mut Dice) -> Action {
         Action::Respond(self.0.clone())
+    }
+    fn describe(&self) -> String {
+        format!("answers {}", self.0.status.as_u16())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fault kinds: one file a kind. A fault *decides*, pure and synchronous; the proxy *acts*.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,12 +84,31 @@ pub enum Abort {
     Hang { cap: Duration },
 }
 
-/// A compiled kind.
-pub trait Fault: fmt::Debug + Send + Sync {
+/// A compiled kind. Two are equal when they do the same.
+pub trait Fault: Same + fmt::Debug + Send + Sync {
     /// The kind's name as in `inject.NAME` and in the label `kind`.
     fn kind(&self) -> &'static str;
     /// What this request gets. Depends on nothing but the dice.
     fn decide(&self, dice: &mut Dice) -> Action;
+    /// What it does, in a person's words: `waits 300ms`, `answers 503`.
+    fn describe(&self) -> String;
+}
+
+/// Equality behind `dyn Fault`; every kind that derives `PartialEq` has it.
+pub trait Same: Any {
+    fn same(&self, other: &dyn Any) -> bool;
+}
+
+impl<T: PartialEq + Any> Same for T {
+    fn same(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<T>() == Some(self)
+    }
+}
+
+impl PartialEq for dyn Fault {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(other as &dyn Any)
+    }
 }
 
 /// One kind as written: typed, with places, not yet checked against itself.

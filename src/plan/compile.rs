@@ -2,28 +2,23 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
 
-use http::{Method, Uri};
+use http::Uri;
 
 use super::faults::{self, Covered};
-use super::matcher::{HostRule, Matcher, Rule, Segment};
-use super::{Plan, Proxy, Route, RouteId, Safety, Service, ServiceId, slos};
+use super::matcher::Matcher;
+use super::{Plan, Proxy, Route, RouteId, Service, ServiceId, phases, routes, safety, slos};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
-use crate::scenario::{HostHeader, Limit, RouteSpec, SafetySpec, Scenario, ServiceSpec};
-
-/// How many segments a route's path may have.
-const SEGMENTS: usize = 128;
+use crate::scenario::{HostHeader, Scenario, ServiceSpec};
 
 /// Compiles a scenario. A plan comes out when nothing is wrong; warnings do not count as wrong.
 pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     let mut notes = Diagnostics::new();
-    let (safety, never_hosts) = safety(&scenario.safety, &mut notes);
-    let never = |host: &str| is_never(host, &never_hosts, &safety);
+    let safety = safety::compile(&scenario.safety, &mut notes);
+    let never = |host: &str| safety.is_never_host(host);
     let mut services = services(scenario, &never, &mut notes);
-    let (mut routes, rules, places) = routes(scenario, &services, &mut notes);
-    ambiguous(&rules, &places, &mut notes);
+    let (mut routes, rules, places) = routes::compile(scenario, &services, &mut notes);
+    routes::ambiguous(&rules, &places, &mut notes);
     let named = routes.len();
     for (id, service) in services.iter_mut().enumerate() {
         service.unmatched = routes.len() as RouteId;
@@ -40,12 +35,15 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
             name: name.into(),
             service: id as ServiceId,
             protected: true,
+            rule: None,
+            operation: None,
             faults: Box::default(),
             slos: Box::default(),
         });
     }
-    let covered = Covered { routes: &mut routes, named, services: &services };
-    let faults = faults::compile(scenario, covered, &mut notes);
+    let mut covered = Covered { routes: &mut routes, named, services: &services };
+    let faults = faults::compile(scenario, &mut covered, &mut notes);
+    let phases = phases::compile(scenario, &covered, &faults, &mut notes);
     let slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
     let proxy = Proxy {
         listen: scenario
@@ -78,8 +76,9 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         services: services.into(),
         routes: routes.into(),
         faults: faults.into(),
+        phases: phases.into(),
         slos: slos.into(),
-        matcher: Matcher::new(rules),
+        matcher: Matcher::new(rules.iter().map(|rule| &**rule)),
     };
     (Some(plan), notes)
 }
@@ -99,89 +98,6 @@ pub(super) fn unknown(what: &str, name: &Located<String>, known: &[&str]) -> Dia
         None if known.is_empty() => note.hint(format!("the scenario has no {what} at all")),
         None => note.hint(format!("there is {}", known.join(", "))),
     }
-}
-
-/// A pattern of hosts that are never faulted.
-enum NeverHost {
-    Exact(String),
-    Suffix(String),
-}
-
-fn safety(spec: &SafetySpec, notes: &mut Diagnostics) -> (Safety, Vec<NeverHost>) {
-    let mut networks = Vec::new();
-    let mut hosts = Vec::new();
-    for never in &spec.never {
-        let text = never.value.trim();
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        if let Ok(address) = address.parse::<IpAddr>() {
-            let longest = if address.is_ipv4() { 32 } else { 128 };
-            match bits
-                .map_or(Some(longest), |bits| bits.parse().ok().filter(|bits| *bits <= longest))
-            {
-                Some(bits) => networks.push((address, bits)),
-                None => notes.push(
-                    Diagnostic::error(never.at, "the network's prefix length is out of range")
-                        .hint(format!("0 to {longest}, as in `10.0.0.0/8`")),
-                ),
-            }
-        } else if let Some(pattern) = never_host(text) {
-            hosts.push(pattern);
-        } else {
-            notes.push(
-                Diagnostic::error(never.at, "neither a host, an address nor a network")
-                    .hint("for example `*.prod.example`, `10.1.2.3` or `10.0.0.0/8`"),
-            );
-        }
-    }
-    let max_drill = match spec.max_drill.as_ref().map(|limit| limit.value) {
-        None => Some(Duration::from_secs(4 * 3600)),
-        Some(Limit::None) => None,
-        Some(Limit::After(limit)) => Some(limit),
-    };
-    let safety = Safety {
-        environments: spec.environments.iter().map(|name| name.value.clone()).collect(),
-        max_drill,
-        fault_health: spec.fault_health.as_ref().is_some_and(|health| health.value),
-        never_networks: networks,
-    };
-    (safety, hosts)
-}
-
-/// `db.prod.example`, `*.prod.example`, or `*` for every host. Strict, because a pattern that can
-/// match nothing would protect nothing.
-fn never_host(text: &str) -> Option<NeverHost> {
-    let lower = text.to_ascii_lowercase();
-    let (name, wildcard) = match lower.strip_prefix('*') {
-        Some("") => return Some(NeverHost::Suffix(String::new())),
-        Some(suffix) => (suffix.strip_prefix('.')?, true),
-        None => (lower.as_str(), false),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    name.split('.').all(label).then(|| {
-        if wildcard {
-            NeverHost::Suffix(format!(".{name}"))
-        } else {
-            NeverHost::Exact(name.to_owned())
-        }
-    })
-}
-
-fn is_never(host: &str, never: &[NeverHost], safety: &Safety) -> bool {
-    // `db.prod.example.` is the same host, spelled absolutely.
-    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    let named = never.iter().any(|pattern| match pattern {
-        NeverHost::Exact(known) => *known == name,
-        NeverHost::Suffix(suffix) => name.ends_with(suffix),
-    });
-    // What a name resolves to is only known at run time; an address says it itself.
-    named || host.parse().is_ok_and(|address| safety.is_never(address))
 }
 
 fn services(
@@ -309,222 +225,6 @@ fn upstream(url: &str) -> Result<(String, u16, String), (String, &'static str)> 
         return fail("the URL names no host");
     }
     Ok((host.to_owned(), port, authority.as_str().to_owned()))
-}
-
-/// The routes of the file, their rules for the matcher, and where each stands.
-fn routes(
-    scenario: &Scenario,
-    services: &[Service],
-    notes: &mut Diagnostics,
-) -> (Vec<Route>, Vec<Rule>, Vec<Place>) {
-    let mut routes = Vec::new();
-    let mut rules = Vec::new();
-    let mut places = Vec::new();
-    if scenario.routes.is_empty() {
-        for (id, service) in services.iter().enumerate() {
-            let name = if services.len() == 1 {
-                Arc::from("all")
-            } else {
-                format!("all-{}", service.name).into()
-            };
-            // Whatever comes in by the shared port goes to the first service without a port of
-            // its own; only one of these can match there, and its rule stands first.
-            rules.push(Rule {
-                route: id as RouteId,
-                service: id as ServiceId,
-                path: vec![Segment::Rest],
-                host: HostRule::Any,
-                methods: Vec::new(),
-            });
-            routes.push(Route {
-                name,
-                service: id as ServiceId,
-                protected: false,
-                faults: Box::default(),
-                slos: Box::default(),
-            });
-        }
-        let first = services.iter().position(|service| service.listen.is_none()).unwrap_or(0);
-        rules.sort_by_key(|rule| usize::from(rule.service) != first);
-        return (routes, rules, places);
-    }
-    let names: Vec<&str> = services.iter().map(|service| &*service.name).collect();
-    for spec in &scenario.routes {
-        let service = match &spec.service {
-            Some(name) => {
-                let found = names.iter().position(|known| *known == name.value);
-                if found.is_none() {
-                    notes.push(unknown("service", name, &names));
-                }
-                found
-            }
-            None if services.len() > 1 => {
-                let message =
-                    format!("route `{}` does not say which service it belongs to", spec.name.value);
-                notes.push(
-                    Diagnostic::error(spec.name.at, message)
-                        .hint(format!("add `service = \"…\"`: {}", names.join(", "))),
-                );
-                None
-            }
-            None => Some(0),
-        };
-        let path = path(spec, notes);
-        let (host, methods) = (host(spec, notes), methods(spec, notes));
-        let route = routes.len() as RouteId;
-        let service = service.unwrap_or(0) as ServiceId;
-        if let (Some(path), Some(host), Some(methods)) = (path, host, methods) {
-            rules.push(Rule { route, service, path, host, methods });
-            places.push(spec.name.at);
-        }
-        routes.push(Route {
-            name: spec.name.value.as_str().into(),
-            service,
-            protected: spec.protected.as_ref().is_some_and(|protected| protected.value),
-            faults: Box::default(),
-            slos: Box::default(),
-        });
-    }
-    (routes, rules, places)
-}
-
-fn path(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Segment>> {
-    let Some(written) = &spec.path else { return Some(vec![Segment::Rest]) };
-    let mut fail = |message: &str, hint: &str| {
-        notes.push(Diagnostic::error(written.at, message).hint(hint));
-        None
-    };
-    let Some(rest) = written.value.strip_prefix('/') else {
-        return fail("a path begins with `/`", "for example `/api/orders/{id}`");
-    };
-    if written.value.contains(['?', '#', ' ']) {
-        return fail("a path has no query, fragment or blank", "matching looks at the path alone");
-    }
-    let mut segments = Vec::new();
-    let mut names = Vec::new();
-    let pieces: Vec<&str> = rest.split('/').collect();
-    if pieces.len() > SEGMENTS {
-        // The matcher goes one call deeper a segment.
-        return fail(
-            "a path this long is none",
-            &format!("at most {SEGMENTS} segments; `{{*rest}}` takes everything that is left"),
-        );
-    }
-    for (at, piece) in pieces.iter().enumerate() {
-        let inner = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}'));
-        if inner.is_some_and(|name| names.contains(&name)) {
-            return fail("two parameters of one name", "each needs a name of its own");
-        }
-        names.extend(inner);
-        match inner {
-            Some(name) if name.starts_with('*') && at + 1 == pieces.len() => {
-                segments.push(Segment::Rest);
-            }
-            Some(name) if name.starts_with('*') => {
-                return fail("`{*rest}` takes everything that is left", "it can only stand last");
-            }
-            Some(name) if !name.is_empty() && !name.contains(['{', '}']) => {
-                segments.push(Segment::Param);
-            }
-            _ if piece.contains(['{', '}', '*']) => {
-                return fail(
-                    "`{name}` is a whole segment",
-                    "write `/api/{id}`, and `{*rest}` for everything that is left",
-                );
-            }
-            _ => {
-                let literal = super::matcher::decode_unreserved(piece);
-                if matches!(&*literal, "." | "..") || (literal.is_empty() && at + 1 < pieces.len())
-                {
-                    // As it stands the route would match nothing, and protect nothing.
-                    return fail(
-                        "no request keeps an empty or a dot segment",
-                        "write the path as it is after `//`, `/./` and `/../` are resolved",
-                    );
-                }
-                segments.push(Segment::Literal(literal));
-            }
-        }
-    }
-    Some(segments)
-}
-
-fn host(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<HostRule> {
-    let Some(host) = &spec.host else { return Some(HostRule::Any) };
-    let lower = host.value.to_ascii_lowercase();
-    let (name, wildcard) = match lower.strip_prefix('*') {
-        Some(suffix) => (suffix, true),
-        None => (lower.as_str(), false),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let well_formed = !name.is_empty()
-        && !name.contains("..")
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_[]:".contains(c))
-        && (!wildcard || name.starts_with('.'))
-        && (!name.contains(':') || (name.starts_with('[') && name.ends_with(']')));
-    if !well_formed {
-        notes.push(
-            Diagnostic::error(host.at, "not a host")
-                .hint("`api.example.com` or `*.example.com`; without a port"),
-        );
-        return None;
-    }
-    Some(if wildcard {
-        HostRule::Suffix(name.to_owned())
-    } else {
-        HostRule::Exact(name.to_owned())
-    })
-}
-
-fn methods(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Method>> {
-    let mut methods = Vec::new();
-    let mut whole = true;
-    for written in &spec.methods {
-        let upper = written.value.to_ascii_uppercase();
-        match Method::from_bytes(upper.as_bytes()) {
-            Ok(method) if upper == written.value => methods.push(method),
-            Ok(_) => {
-                whole = false;
-                notes.push(
-                    Diagnostic::error(written.at, "methods are written in capitals")
-                        .hint(format!("`{upper}`")),
-                );
-            }
-            Err(_) => {
-                whole = false;
-                notes
-                    .push(Diagnostic::error(written.at, "not a method").hint("for example `POST`"));
-            }
-        }
-    }
-    whole.then_some(methods)
-}
-
-/// Two routes of equal rank that fit one request.
-fn ambiguous(rules: &[Rule], places: &[Place], notes: &mut Diagnostics) {
-    let mut seen: HashMap<(&[Segment], &HostRule), Vec<usize>> = HashMap::new();
-    if places.is_empty() {
-        return;
-    }
-    for (at, rule) in rules.iter().enumerate() {
-        let same = seen.entry((&rule.path, &rule.host)).or_default();
-        let tie = same.iter().find(|other| {
-            let other = &rules[**other];
-            match (rule.methods.is_empty(), other.methods.is_empty()) {
-                (true, true) => true,
-                (false, false) => rule.methods.iter().any(|method| other.methods.contains(method)),
-                _ => false,
-            }
-        });
-        if let Some(other) = tie {
-            notes.push(
-                Diagnostic::error(places[at], "two routes fit the same requests equally well")
-                    .also(places[*other], "the other one")
-                    .hint("tell them apart by path, host or methods"),
-            );
-        }
-        same.push(at);
-    }
 }
 
 #[cfg(test)]

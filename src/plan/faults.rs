@@ -1,9 +1,11 @@
 //! `[faults]` → which routes each covers, who is hit, and the limits of safety.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::compile::unknown;
-use super::{Fault, FaultId, Route, Service, Who};
+use super::routes::{conditions, selector};
+use super::{Fault, FaultId, Route, Selector, Service, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::scenario::{FaultSpec, Scenario};
 use crate::units::Share;
@@ -16,54 +18,108 @@ pub(super) struct Covered<'a> {
     pub(super) services: &'a [Service],
 }
 
-/// A group so far: its routes, and how much of its draw is owned.
+/// A group so far: its routes and its cohort, and how much of its draw is owned.
 struct Group {
     routes: Vec<String>,
+    cohort: Option<String>,
     at: Place,
     taken: u32,
 }
 
+/// Groups by name, as far as they have been read.
+#[derive(Default)]
+pub(super) struct Groups(HashMap<String, Group>);
+
 pub(super) fn compile(
     scenario: &Scenario,
-    covered: Covered<'_>,
+    covered: &mut Covered<'_>,
     notes: &mut Diagnostics,
-) -> Vec<Fault> {
-    let mut groups: HashMap<String, Group> = HashMap::new();
+) -> Vec<Arc<Fault>> {
+    let mut groups = Groups::default();
     let mut faults = Vec::new();
     let mut by_route: Vec<Vec<FaultId>> = vec![Vec::new(); covered.routes.len()];
     for spec in &scenario.faults {
-        let id = faults.len() as FaultId;
-        for route in covers(spec, &covered, notes) {
-            by_route[route].push(id);
+        let routes = covers(spec, covered, notes);
+        for route in &routes {
+            by_route[*route].push(faults.len() as FaultId);
         }
-        let who = who(spec, &mut groups, notes);
-        let mut kinds = Vec::new();
-        for inject in &spec.inject {
-            match inject.value.compile() {
-                Ok(kind) => kinds.push(kind),
-                Err(wrong) => notes.extend(wrong),
-            }
-        }
-        // A group's name cannot be a fault's stream: the slash is in no name.
-        let stream = spec
-            .group
-            .as_ref()
-            .map_or_else(|| spec.name.value.clone(), |group| format!("group/{}", group.value));
-        faults.push(Fault {
-            name: spec.name.value.as_str().into(),
-            stream: stream.into(),
-            enabled: spec.enabled.as_ref().is_none_or(|enabled| enabled.value),
-            who,
-            limit: spec.limit.as_ref().map(|limit| limit.value),
-            mark: spec.mark.as_ref().is_none_or(|mark| mark.value),
-            kinds: kinds.into(),
-        });
+        let names = routes.iter().map(|route| Arc::clone(&covered.routes[*route].name)).collect();
+        faults.push(Arc::new(fault(spec, names, &mut groups, notes)));
     }
     for (route, ids) in covered.routes.iter_mut().zip(by_route) {
         route.faults = ids.into();
     }
-    max_faulted(scenario, &covered, &faults, notes);
     faults
+}
+
+/// One fault, as its table or a phase has it.
+pub(super) fn fault(
+    spec: &FaultSpec,
+    covers: Box<[Arc<str>]>,
+    groups: &mut Groups,
+    notes: &mut Diagnostics,
+) -> Fault {
+    let who = who(spec, &mut groups.0, notes);
+    let mut kinds = Vec::new();
+    for inject in &spec.inject {
+        match inject.value.compile() {
+            Ok(kind) => kinds.push(kind),
+            Err(wrong) => notes.extend(wrong),
+        }
+    }
+    let only = &spec.only;
+    let only = conditions(&only.methods, &only.headers, &only.query, &only.clients, notes);
+    // A group's name cannot be a fault's stream: the slash is in no name.
+    let stream = spec
+        .group
+        .as_ref()
+        .map_or_else(|| spec.name.value.clone(), |group| format!("group/{}", group.value));
+    Fault {
+        name: spec.name.value.as_str().into(),
+        stream: stream.into(),
+        covers,
+        only: only.unwrap_or_default(),
+        cohort: spec.cohort.as_ref().and_then(|text| selector(text, notes)),
+        per: per(spec, notes),
+        enabled: spec.enabled.as_ref().is_none_or(|enabled| enabled.value),
+        who,
+        limit: spec.limit.as_ref().map(|limit| limit.value),
+        max_active: spec.max_active.as_ref().map(|most| most.value),
+        mark: spec.mark.as_ref().is_none_or(|mark| mark.value),
+        optional: spec.optional.as_ref().is_some_and(|optional| optional.value),
+        kinds: kinds.into(),
+    }
+}
+
+/// What `per` and `cohort` go with.
+fn per(spec: &FaultSpec, notes: &mut Diagnostics) -> Option<Selector> {
+    if let Some(cohort) = &spec.cohort {
+        let counted = [
+            spec.first.as_ref().map(|first| ("first", first.at)),
+            spec.every.as_ref().map(|every| ("every", every.at)),
+        ];
+        for (key, at) in counted.into_iter().flatten() {
+            notes.push(
+                Diagnostic::error(at, format!("`{key}` does not go with `cohort`"))
+                    .also(cohort.at, "the cohort")
+                    .hint("a cohort is a share of callers; count requests of each with `per`"),
+            );
+        }
+        if spec.probability.is_none() && spec.first.is_none() && spec.every.is_none() {
+            notes.push(
+                Diagnostic::error(cohort.at, "`cohort` needs a `probability`")
+                    .hint("the share of callers that is in"),
+            );
+        }
+    }
+    let per = spec.per.as_ref()?;
+    if spec.first.is_none() && spec.every.is_none() && spec.limit.is_none() {
+        notes.push(
+            Diagnostic::error(per.at, "`per` has nothing to count")
+                .hint("it goes with `first`, `every` or `limit`"),
+        );
+    }
+    selector(per, notes)
 }
 
 /// The routes a fault covers, by index.
@@ -160,13 +216,35 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
         );
         return Who::All;
     };
+    let alone = [
+        spec.limit.as_ref().map(|limit| ("limit", limit.at)),
+        spec.per.as_ref().map(|per| ("per", per.at)),
+    ];
+    for (key, at) in alone.into_iter().flatten() {
+        notes.push(
+            Diagnostic::error(at, format!("`{key}` does not go with `group`"))
+                .also(group.at, "the group"),
+        );
+    }
     let mut routes: Vec<String> = spec.routes.iter().map(|route| route.value.clone()).collect();
     routes.sort();
+    let cohort = spec.cohort.as_ref().map(|cohort| cohort.value.clone());
     let known = groups.entry(group.value.clone()).or_insert_with(|| Group {
         routes: routes.clone(),
+        cohort: cohort.clone(),
         at: spec.routes_at,
         taken: 0,
     });
+    if known.cohort != cohort {
+        let at = spec.cohort.as_ref().map_or(group.at, |cohort| cohort.at);
+        notes.push(
+            Diagnostic::error(
+                at,
+                format!("members of group `{}` must have the same cohort, or none", group.value),
+            )
+            .also(known.at, "the first member"),
+        );
+    }
     if known.routes != routes {
         notes.push(
             Diagnostic::error(
@@ -192,19 +270,19 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
     Who::Probability { from, share }
 }
 
-/// `[safety] max_faulted`: the chance that any fault hits, on any route. Independent faults combine
-/// as `1 − Π(1 − p)`, members of a group add.
-fn max_faulted(
+/// `[safety] max_faulted`: the chance that any of the active faults hits, on any route.
+/// Independent faults combine as `1 − Π(1 − p)`, members of a group add.
+pub(super) fn max_faulted(
     scenario: &Scenario,
     covered: &Covered<'_>,
-    faults: &[Fault],
+    active: &[(FaultId, Arc<Fault>)],
+    phase: Option<&str>,
     notes: &mut Diagnostics,
 ) {
     let Some(limit) = &scenario.safety.max_faulted else { return };
     for route in covered.routes.iter() {
         let mut streams: HashMap<&str, f64> = HashMap::new();
-        for id in &route.faults {
-            let fault = &faults[usize::from(*id)];
+        for (_, fault) in active.iter().filter(|(id, _)| route.faults.contains(id)) {
             if !fault.enabled {
                 continue;
             }
@@ -218,13 +296,12 @@ fn max_faulted(
         let spared: f64 = streams.values().map(|chance| 1.0 - chance.min(1.0)).product();
         let hit = 1.0 - spared;
         if hit > limit.value.as_f64() + 1e-12 {
+            let when = phase.map_or(String::new(), |phase| format!(" in phase `{phase}`"));
+            let message = format!("faults hit {:.4}% of route `{}`{when}", hit * 100.0, route.name);
             notes.push(
-                Diagnostic::error(
-                    limit.at,
-                    format!("faults hit {:.4}% of route `{}`", hit * 100.0, route.name),
-                )
-                .label("more than this")
-                .hint("lower their `probability`, or raise `max_faulted`"),
+                Diagnostic::error(limit.at, message)
+                    .label("more than this")
+                    .hint("lower their `probability`, or raise `max_faulted`"),
             );
         }
     }

@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use http::Method;
-
+use super::condition::{Asked, Conditions};
 use super::{RouteId, ServiceId};
 
 /// One piece of a path template.
@@ -39,8 +38,7 @@ pub struct Rule {
     pub service: ServiceId,
     pub path: Vec<Segment>,
     pub host: HostRule,
-    /// Empty: any.
-    pub methods: Vec<Method>,
+    pub conditions: Conditions,
 }
 
 #[derive(Debug, Default)]
@@ -65,65 +63,55 @@ struct Leaf {
     any: Vec<Choice>,
 }
 
-/// Rules that name methods stand before those that do not.
+/// Rules that name methods stand before those that do not, then those with more conditions.
 #[derive(Debug)]
 struct Choice {
     route: RouteId,
     service: ServiceId,
-    methods: Vec<Method>,
+    conditions: Conditions,
 }
 
-/// What the leaf needs to know of a request.
-struct Asked<'a> {
-    only: Option<ServiceId>,
-    method: &'a Method,
-    host: &'a str,
+impl Choice {
+    /// The smaller, the more specific.
+    fn rank(&self) -> (bool, std::cmp::Reverse<usize>) {
+        (self.conditions.methods.is_empty(), std::cmp::Reverse(self.conditions.fields.len()))
+    }
 }
 
 impl Matcher {
-    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
+    pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>) -> Self {
         let mut root = Node::default();
         for rule in rules {
             let mut node = &mut root;
             let mut leaf_is_rest = false;
-            for segment in rule.path {
+            for segment in &rule.path {
                 match segment {
-                    Segment::Literal(text) => node = node.literals.entry(text).or_default(),
+                    Segment::Literal(text) => node = node.literals.entry(text.clone()).or_default(),
                     Segment::Param => node = node.param.get_or_insert_default(),
                     Segment::Rest => leaf_is_rest = true,
                 }
             }
             let leaf = if leaf_is_rest { &mut node.rest } else { &mut node.end };
-            let choices = match rule.host {
-                HostRule::Exact(host) => leaf.exact.entry(host).or_default(),
-                HostRule::Suffix(suffix) => leaf.suffixes.entry(suffix).or_default(),
+            let choices = match &rule.host {
+                HostRule::Exact(host) => leaf.exact.entry(host.clone()).or_default(),
+                HostRule::Suffix(suffix) => leaf.suffixes.entry(suffix.clone()).or_default(),
                 HostRule::Any => &mut leaf.any,
             };
-            let place = if rule.methods.is_empty() {
-                choices.len()
-            } else {
-                choices.partition_point(|choice| !choice.methods.is_empty())
-            };
-            let choice = Choice { route: rule.route, service: rule.service, methods: rule.methods };
+            let conditions = rule.conditions.clone();
+            let choice = Choice { route: rule.route, service: rule.service, conditions };
+            let place = choices.partition_point(|known| known.rank() <= choice.rank());
             choices.insert(place, choice);
         }
         Self { root }
     }
 
     /// The most specific route for a request: literal segments before `{param}` before `{*rest}`,
-    /// from left to right; then exact host, wildcard host, any; then method given. `only`: the
-    /// service whose own port it came in by. `path` is the raw path, without the query; matching
-    /// decides on its canonical form. `None`: no route of the file matches.
-    pub fn find(
-        &self,
-        only: Option<ServiceId>,
-        method: &Method,
-        host: &str,
-        path: &str,
-    ) -> Option<RouteId> {
-        let path = canonical(path);
-        let host = bare_host(host);
-        let asked = Asked { only, method, host: &host };
+    /// from left to right; then exact host, wildcard host, any; then method given; then the number
+    /// of conditions. Decides on the path's canonical form. `None`: no route of the file matches.
+    pub fn find(&self, asked: &Asked<'_>) -> Option<RouteId> {
+        let path = canonical(asked.path);
+        let host = bare_host(asked.host);
+        let asked = Asked { host: &host, ..*asked };
         match path.strip_prefix('/') {
             Some(left) => find(&self.root, Some(left), &asked),
             // `OPTIONS *` is no path: only a route for every path takes it.
@@ -173,8 +161,7 @@ impl Leaf {
 
 fn choose(choices: &[Choice], asked: &Asked<'_>) -> Option<RouteId> {
     let fits = |choice: &&Choice| {
-        (choice.methods.is_empty() || choice.methods.contains(asked.method))
-            && asked.only.is_none_or(|only| choice.service == only)
+        asked.only.is_none_or(|only| choice.service == only) && choice.conditions.hold(asked)
     };
     choices.iter().find(fits).map(|choice| choice.route)
 }
@@ -299,6 +286,7 @@ pub(super) fn decode_unreserved(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::{HeaderMap, Method};
     use proptest::prelude::*;
 
     #[test]
@@ -329,20 +317,32 @@ mod tests {
     }
 
     fn rule(route: RouteId, path: &[Segment], host: HostRule, methods: &[Method]) -> Rule {
-        Rule { route, service: 0, path: path.to_vec(), host, methods: methods.to_vec() }
+        let conditions = Conditions { methods: methods.into(), ..Conditions::default() };
+        Rule { route, service: 0, path: path.to_vec(), host, conditions }
+    }
+
+    fn asked<'a>(
+        only: Option<ServiceId>,
+        method: &'a Method,
+        host: &'a str,
+        path: &'a str,
+        headers: &'a HeaderMap,
+    ) -> Asked<'a> {
+        Asked { only, method, host, path, query: None, headers, client: None }
     }
 
     #[test]
     fn falls_back_to_the_next() {
         let literal = |text: &str| Segment::Literal(text.to_owned());
-        let matcher = Matcher::new([
+        let matcher = Matcher::new(&[
             rule(0, &[literal("a"), Segment::Rest], HostRule::Any, &[]),
             rule(1, &[literal("a"), Segment::Param, literal("c")], HostRule::Any, &[]),
             rule(2, &[literal("a"), literal("b"), literal("c")], HostRule::Any, &[Method::POST]),
             rule(3, &[literal("a"), literal("b")], HostRule::Suffix(".shop.example".into()), &[]),
             rule(4, &[literal("a"), literal("b")], HostRule::Exact("www.shop.example".into()), &[]),
         ]);
-        let find = |method, host, path| matcher.find(None, method, host, path);
+        let none = HeaderMap::new();
+        let find = |method, host, path| matcher.find(&asked(None, method, host, path, &none));
         assert_eq!(find(&Method::POST, "t", "/a/b/c"), Some(2));
         assert_eq!(find(&Method::GET, "t", "/a/b/c"), Some(1));
         assert_eq!(find(&Method::GET, "t", "/a/b/d"), Some(0));
@@ -353,7 +353,43 @@ mod tests {
         assert_eq!(find(&Method::GET, "www.shop.example.", "/a/b"), Some(4));
         assert_eq!(find(&Method::GET, "WWW.shop.example:80", "/a/b"), Some(4));
         assert_eq!(find(&Method::GET, "eu.shop.example", "/a/b"), Some(3));
-        assert_eq!(matcher.find(Some(1), &Method::GET, "t", "/a/b/c"), None);
+        assert_eq!(matcher.find(&asked(Some(1), &Method::GET, "t", "/a/b/c", &none)), None);
+    }
+
+    /// More conditions come first; a rule whose conditions fail makes room for the next, also
+    /// for one on a less specific path.
+    #[test]
+    fn conditions_decide_among_equals_and_fall_back() {
+        let header = |name: &'static str, value: &str| super::super::condition::Field {
+            place: super::super::condition::FieldPlace::Header(http::HeaderName::from_static(name)),
+            says: super::super::condition::Test::Exactly(value.to_owned()),
+        };
+        let with = |route, path: &[Segment], fields: &[(&'static str, &str)]| {
+            let mut rule = rule(route, path, HostRule::Any, &[]);
+            rule.conditions.fields =
+                fields.iter().map(|(name, value)| header(name, value)).collect();
+            rule
+        };
+        let pay = [Segment::Literal("pay".to_owned())];
+        let matcher = Matcher::new(&[
+            with(0, &[Segment::Rest], &[]),
+            with(1, &pay, &[("x-a", "1")]),
+            with(2, &pay, &[("x-a", "1"), ("x-b", "1")]),
+            rule(3, &pay, HostRule::Any, &[Method::PUT]),
+        ]);
+        let find = |method: &Method, fields: &[(&'static str, &'static str)]| {
+            let headers: HeaderMap = fields
+                .iter()
+                .map(|(name, value)| {
+                    (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+                })
+                .collect();
+            matcher.find(&asked(None, method, "t", "/pay", &headers))
+        };
+        assert_eq!(find(&Method::GET, &[("x-a", "1"), ("x-b", "1")]), Some(2));
+        assert_eq!(find(&Method::GET, &[("x-a", "1")]), Some(1));
+        assert_eq!(find(&Method::GET, &[("x-b", "1")]), Some(0));
+        assert_eq!(find(&Method::PUT, &[("x-a", "1"), ("x-b", "1")]), Some(3), "method first");
     }
 
     /// The rule by rule reading of the contract.
@@ -382,7 +418,8 @@ mod tests {
                 }
             }
             fits &= at == path.len();
-            fits &= rule.methods.is_empty() || rule.methods.contains(method);
+            let methods = &rule.conditions.methods;
+            fits &= methods.is_empty() || methods.contains(method);
             let (host_rank, longer) = match &rule.host {
                 HostRule::Exact(name) => {
                     fits &= name == host;
@@ -399,7 +436,7 @@ mod tests {
                     rank,
                     host_rank,
                     longer,
-                    u8::from(rule.methods.is_empty()),
+                    u8::from(methods.is_empty()),
                     rule.route,
                 ));
             }
@@ -447,12 +484,16 @@ mod tests {
                     service: 0,
                     path,
                     host,
-                    methods: if post { vec![Method::POST] } else { vec![] },
+                    conditions: Conditions {
+                        methods: if post { [Method::POST].into() } else { Box::default() },
+                        ..Conditions::default()
+                    },
                 })
                 .collect();
             let method = if post { Method::POST } else { Method::GET };
             let want = naive(&rules, &method, host, &path);
-            let got = Matcher::new(rules.clone()).find(None, &method, host, &format!("/{}", path.join("/")));
+            let (path, none) = (format!("/{}", path.join("/")), HeaderMap::new());
+            let got = Matcher::new(&rules).find(&asked(None, &method, host, &path, &none));
             prop_assert_eq!(got, want, "{:?}", rules);
         }
 

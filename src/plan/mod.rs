@@ -10,12 +10,19 @@ use crate::scenario::{Clock, Population, StatusPattern};
 use crate::units::Share;
 
 mod compile;
+pub mod condition;
+pub mod diff;
 mod faults;
 pub mod matcher;
+mod phases;
+mod routes;
+mod safety;
 mod slos;
 
 pub use compile::compile;
+pub use condition::{Asked, Conditions, Selector};
 pub use matcher::Matcher;
+pub use safety::Safety;
 pub use slos::BAD_STATUS;
 
 pub type ServiceId = u16;
@@ -25,6 +32,8 @@ pub type RouteId = u32;
 pub type FaultId = u16;
 /// Index into [`Plan::slos`].
 pub type SloId = u16;
+/// Index into [`Plan::phases`].
+pub type PhaseId = u16;
 
 #[derive(Debug)]
 pub struct Plan {
@@ -38,20 +47,11 @@ pub struct Plan {
     /// The routes of the file, then one named `unmatched` per service (in service order), which
     /// no fault ever covers and no SLO selects by `"*"` or by `service`.
     pub routes: Box<[Route]>,
-    pub faults: Box<[Fault]>,
+    pub faults: Box<[Arc<Fault>]>,
+    /// In the order they run; never empty. Without `[[phases]]` there is one, [`DRILL`].
+    pub phases: Box<[Phase]>,
     pub slos: Box<[Slo]>,
     pub matcher: Matcher,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Safety {
-    /// Empty: any.
-    pub environments: Vec<String>,
-    /// `None`: no limit, as written by the user.
-    pub max_drill: Option<Duration>,
-    pub fault_health: bool,
-    /// Networks that are never faulted, as (address, prefix length).
-    pub never_networks: Vec<(std::net::IpAddr, u8)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,24 +88,61 @@ pub struct Route {
     pub name: Arc<str>,
     pub service: ServiceId,
     pub protected: bool,
+    /// Which requests it takes; `None`: those that nothing else does.
+    pub rule: Option<Arc<matcher::Rule>>,
+    /// What two attempts of one operation have in common.
+    pub operation: Option<Selector>,
     /// In file order; empty for protected routes and for `unmatched`.
     pub faults: Box<[FaultId]>,
     /// SLOs that count this route.
     pub slos: Box<[SloId]>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Fault {
     pub name: Arc<str>,
     /// Whose ordinal and whose draw: the group's name, or the fault's own.
     pub stream: Arc<str>,
+    /// The routes it is on, by name, in the plan's order.
+    pub covers: Box<[Arc<str>]>,
+    /// Which of those routes' requests it can hit.
+    pub only: Conditions,
+    /// Whose share `probability` is, when not of requests.
+    pub cohort: Option<Selector>,
+    /// For whom `first`, `every` and `limit` are counted, when not for all.
+    pub per: Option<Selector>,
     pub enabled: bool,
     pub who: Who,
     pub limit: Option<u64>,
+    /// How many requests it hits at the same time, at most.
+    pub max_active: Option<u32>,
     /// The answer carries `x-backburn-fault: NAME`.
     pub mark: bool,
+    /// A verdict does not need it to have taken effect.
+    pub optional: bool,
     /// In file order; they act together.
     pub kinds: Box<[Box<dyn fault::Fault>]>,
+}
+
+/// The name of the one phase of a scenario that has none.
+pub const DRILL: &str = "drill";
+/// What a request is booked under that comes while the drill waits to be started.
+pub const BEFORE: &str = "before";
+/// What a request is booked under that comes when the last phase is over.
+pub const AFTER: &str = "after";
+
+/// A stretch of the drill.
+#[derive(Debug, PartialEq)]
+pub struct Phase {
+    pub name: Arc<str>,
+    /// `None`: until a facilitator ends it, or the drill is over.
+    pub length: Option<Duration>,
+    /// `until = "next"`.
+    pub until_next: bool,
+    /// Over which probabilities climb from 0.
+    pub ramp: Option<Duration>,
+    /// The faults that are active, in file order, as they are in this phase.
+    pub faults: Box<[(FaultId, Arc<Fault>)]>,
 }
 
 /// Who is hit, of the requests eligible.
@@ -124,9 +161,23 @@ pub enum Who {
     Every(u64),
 }
 
+impl std::fmt::Display for Who {
+    /// As a person would say it: `5%`, `first 3`, `every 10`, `all`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Probability { share, .. } => write!(f, "{share}"),
+            Self::First(first) => write!(f, "first {first}"),
+            Self::Every(every) => write!(f, "every {every}"),
+        }
+    }
+}
+
 #[derive(Debug, PartialEq)]
 pub struct Slo {
     pub name: Arc<str>,
+    /// The routes it counts, by name, in the plan's order.
+    pub counts: Box<[Arc<str>]>,
     /// Strictly between 0 and 1.
     pub objective: Share,
     /// Default 28 days.
@@ -149,30 +200,15 @@ pub enum Sli {
 }
 
 impl Plan {
+    /// The user wrote `[[phases]]`.
+    pub fn is_phased(&self) -> bool {
+        self.phases.len() != 1 || &*self.phases[0].name != DRILL
+    }
+
     /// Where a request goes that no route matches and that came in by the shared port: the first
     /// service without a port of its own, else the first.
     pub fn default_service(&self) -> ServiceId {
         let shared = self.services.iter().position(|service| service.listen.is_none());
         shared.unwrap_or(0) as ServiceId
-    }
-}
-
-impl Safety {
-    /// The address lies in a network that must never be faulted.
-    pub fn is_never(&self, address: std::net::IpAddr) -> bool {
-        use std::net::IpAddr;
-        // `::ffff:10.0.0.1` is 10.0.0.1, as a dual-stack socket shows it.
-        let address = address.to_canonical();
-        self.never_networks.iter().any(|(network, bits)| match (network, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from((*bits).min(32));
-                u64::from(network.to_bits()) >> shift == u64::from(address.to_bits()) >> shift
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from((*bits).min(128));
-                network.to_bits().checked_shr(shift) == address.to_bits().checked_shr(shift)
-            }
-            _ => false,
-        })
     }
 }

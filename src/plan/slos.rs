@@ -1,5 +1,6 @@
 //! `[slos]` → objectives, and which routes each counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile::unknown;
@@ -31,13 +32,15 @@ pub(super) fn compile(
     let mut slos = Vec::new();
     let mut by_route: Vec<Vec<SloId>> = vec![Vec::new(); routes.len()];
     for spec in &scenario.slos {
-        for route in counts(spec, &routes[..named], services, notes) {
-            by_route[route].push(slos.len() as SloId);
+        let counted = counts(spec, &routes[..named], services, notes);
+        for route in &counted {
+            by_route[*route].push(slos.len() as SloId);
         }
         let objective = objective(spec, notes);
         let sli = sli(spec, notes);
         slos.push(Slo {
             name: spec.name.value.as_str().into(),
+            counts: counted.iter().map(|route| Arc::clone(&routes[*route].name)).collect(),
             objective: objective.unwrap_or(Share::ONE),
             window: spec.window.as_ref().map_or(WINDOW, |window| window.value),
             sli: sli.unwrap_or(Sli::Availability {

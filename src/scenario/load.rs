@@ -62,6 +62,15 @@ pub fn load(paths: &[PathBuf], sets: &[String]) -> (Scenario, Diagnostics) {
 /// the text; the scenario holds what could be read, the diagnostics all that is wrong, in order
 /// of place.
 pub fn read(texts: Vec<(String, String)>, sets: &[String]) -> (Scenario, Diagnostics) {
+    read_adjusted(texts, sets, &[])
+}
+
+/// As [`read`], with live overrides of faults' keys put over it all, phases included.
+pub fn read_adjusted(
+    texts: Vec<(String, String)>,
+    sets: &[String],
+    overrides: &[Override],
+) -> (Scenario, Diagnostics) {
     let (mut notes, mut sources) = (Diagnostics::new(), Sources::default());
     let mut entries = Vec::new();
     for (name, mut text) in texts {
@@ -83,8 +92,9 @@ pub fn read(texts: Vec<(String, String)>, sets: &[String]) -> (Scenario, Diagnos
     for set in sets.iter().take(MOST_FILES) {
         apply(set, &mut entries, &mut sources, &mut notes);
     }
+    let adjustments = super::adjust::adjustments(overrides, &mut sources, &mut notes);
     let mut found = Diagnostics::new();
-    let mut scenario = super::read::scenario(&entries, &mut found);
+    let mut scenario = super::read::scenario(&entries, &adjustments, &mut found);
     // What a syntax error left behind is half a line: what the reader says of it misleads.
     // Each costs a look through the text.
     notes.extend(found.into_iter().take(MOST_FILES).filter(|note| {
@@ -99,7 +109,7 @@ pub fn read(texts: Vec<(String, String)>, sets: &[String]) -> (Scenario, Diagnos
     (scenario, notes)
 }
 
-fn add(sources: &mut Sources, name: String, text: String) -> u16 {
+pub(super) fn add(sources: &mut Sources, name: String, text: String) -> u16 {
     sources.files.push(Arc::new(Source { name, text }));
     // Held to MOST_FILES files and as many overrides.
     u16::try_from(sources.files.len() - 1).unwrap_or(u16::MAX)

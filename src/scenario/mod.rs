@@ -7,6 +7,7 @@ use crate::diagnostic::{Located, Place, Sources};
 use crate::fault;
 use crate::units::Share;
 
+mod adjust;
 pub mod keys;
 mod load;
 mod read;
@@ -14,7 +15,8 @@ mod read;
 pub(crate) mod tests;
 
 pub use keys::ROOT;
-pub use load::{Override, load, read};
+pub use adjust::adjustable;
+pub use load::{Override, load, read, read_adjusted};
 
 /// The JSON Schema (2020-12) of a scenario, for editors.
 pub fn json_schema() -> serde_json::Value {
@@ -34,6 +36,10 @@ pub struct Scenario {
     pub routes: Vec<RouteSpec>,
     pub faults: Vec<FaultSpec>,
     pub slos: Vec<SloSpec>,
+    /// In the order they run.
+    pub phases: Vec<PhaseSpec>,
+    /// What was read, to tell later which keys a reload changes.
+    pub tree: Vec<crate::document::Entry>,
 }
 
 /// `[safety]`: read at start only.
@@ -46,6 +52,17 @@ pub struct SafetySpec {
     /// Host patterns (`*.prod.example`), addresses or networks (`10.0.0.0/8`).
     pub never: Vec<Located<String>>,
     pub fault_health: Option<Located<bool>>,
+    pub widening: Option<Located<Widening>>,
+}
+
+/// What becomes of a reload that widens what faults may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Widening {
+    /// It is applied like any other, and told first.
+    #[default]
+    Apply,
+    /// It waits until somebody accepts it.
+    Hold,
 }
 
 /// A duration, or the word `"none"`, which has to be written.
@@ -90,9 +107,52 @@ pub struct RouteSpec {
     /// Upper case as written by the user; empty: any.
     pub methods: Vec<Located<String>>,
     pub host: Option<Located<String>>,
+    pub headers: Vec<MatchSpec>,
+    pub query: Vec<MatchSpec>,
     pub service: Option<Located<String>>,
+    /// `header:idempotency-key`.
+    pub operation: Option<Located<String>>,
     pub protected: Option<Located<bool>>,
     pub tier: Option<Located<String>>,
+}
+
+/// One `headers.NAME` or `query.NAME`.
+#[derive(Debug, Clone)]
+pub struct MatchSpec {
+    pub name: Located<String>,
+    pub says: Located<Says>,
+}
+
+/// What a header field or a query parameter must say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Says {
+    Exactly(String),
+    /// Not yet known to be one.
+    Regex(String),
+    Present(bool),
+}
+
+/// `faults.NAME.only`.
+#[derive(Debug, Clone, Default)]
+pub struct OnlySpec {
+    pub methods: Vec<Located<String>>,
+    pub headers: Vec<MatchSpec>,
+    pub query: Vec<MatchSpec>,
+    pub clients: Vec<Located<String>>,
+}
+
+/// One `[[phases]]`.
+#[derive(Debug, Clone)]
+pub struct PhaseSpec {
+    pub name: Located<String>,
+    /// `for`.
+    pub length: Option<Located<Duration>>,
+    /// `until = "next"`.
+    pub until_next: Option<Place>,
+    pub faults: Vec<Located<String>>,
+    pub ramp: Option<Located<Duration>>,
+    /// The faults it sets, whole, as they are while it runs; named where `set.FAULT` stands.
+    pub set: Vec<FaultSpec>,
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +161,11 @@ pub struct FaultSpec {
     pub routes: Vec<Located<String>>,
     /// Where `routes` stands, or the table's name when it is missing.
     pub routes_at: Place,
+    pub only: OnlySpec,
+    pub cohort: Option<Located<String>>,
+    pub per: Option<Located<String>>,
+    pub optional: Option<Located<bool>>,
+    pub max_active: Option<Located<u32>>,
     pub probability: Option<Located<Share>>,
     pub group: Option<Located<String>>,
     pub enabled: Option<Located<bool>>,

@@ -1,16 +1,23 @@
 //! The tree → what the user wrote, typed.
 
+use super::adjust::{Adjustment, adjusted};
 use super::{
-    Clock, FaultSpec, HostHeader, Limit, Population, ProxySpec, RouteSpec, SafetySpec, Scenario,
-    ServiceSpec, SliSpec, SloSpec, StatusPattern,
+    Clock, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, Population, ProxySpec,
+    RouteSpec, SafetySpec, Says, Scenario, ServiceSpec, SliSpec, SloSpec, StatusPattern, Widening,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::document::{Entry, Node, Table};
 use crate::fault;
 
-/// Reads a merged tree; what is wrong is noted, in no order.
-pub(super) fn scenario(entries: &[Entry], notes: &mut Diagnostics) -> Scenario {
+/// Reads a merged tree, with what is changed live put over its faults; what is wrong is noted, in
+/// no order.
+pub(super) fn scenario(
+    entries: &[Entry],
+    adjustments: &[Adjustment],
+    notes: &mut Diagnostics,
+) -> Scenario {
     let mut root = Table::root(&super::keys::ROOT, entries, notes);
+    let written = root.node("faults").and_then(|node| node.entries()).unwrap_or_default();
     Scenario {
         sources: crate::diagnostic::Sources::default(),
         name: root.text("name"),
@@ -20,8 +27,106 @@ pub(super) fn scenario(entries: &[Entry], notes: &mut Diagnostics) -> Scenario {
         proxy: root.table("proxy").map(|mut table| proxy(&mut table)).unwrap_or_default(),
         services: each(&mut root, "services", service),
         routes: each(&mut root, "routes", route),
-        faults: each(&mut root, "faults", fault),
+        faults: faults(&mut root, adjustments),
         slos: each(&mut root, "slos", slo),
+        phases: phases(&mut root, written, adjustments),
+        tree: entries.to_vec(),
+    }
+}
+
+fn faults(root: &mut Table<'_, '_>, adjustments: &[Adjustment]) -> Vec<FaultSpec> {
+    let named = root.named("faults");
+    let notes = &mut *root.notes;
+    let read = named.into_iter().filter_map(|(name, node)| {
+        match adjustments.iter().find(|adjustment| adjustment.fault == name.value) {
+            None => Some(fault(name, &mut node.table(notes)?)),
+            Some(adjustment) => {
+                let whole = adjusted(node.entries()?, &adjustment.entries);
+                Some(whole_fault(name.clone(), name.at, &whole, notes))
+            }
+        }
+    });
+    read.collect()
+}
+
+/// A fault put together from several places.
+fn whole_fault(
+    name: Located<String>,
+    at: Place,
+    entries: &[Entry],
+    notes: &mut Diagnostics,
+) -> FaultSpec {
+    let keys = super::keys::WHOLE_FAULT;
+    fault(name, &mut Table::open(&super::keys::ROOT, keys, entries, at, notes))
+}
+
+fn phases(
+    root: &mut Table<'_, '_>,
+    faults: &[Entry],
+    adjustments: &[Adjustment],
+) -> Vec<PhaseSpec> {
+    let nodes = root.tables("phases");
+    let notes = &mut *root.notes;
+    let read = nodes.into_iter().filter_map(|node| {
+        let mut table = node.table(notes)?;
+        let at = table.at;
+        Some(PhaseSpec {
+            // A missing name has been noted; an empty one is taken for no other phase's.
+            name: table.text("name").unwrap_or(Located { value: String::new(), at }),
+            length: table.duration("for"),
+            until_next: table.word("until").map(|word| word.at),
+            faults: table.text_list("faults"),
+            ramp: table.duration("ramp"),
+            set: set(&mut table, faults, adjustments),
+        })
+    });
+    read.collect()
+}
+
+fn set(
+    table: &mut Table<'_, '_>,
+    faults: &[Entry],
+    adjustments: &[Adjustment],
+) -> Vec<FaultSpec> {
+    let named = table.named("set");
+    let mut read = Vec::new();
+    for (name, node) in named {
+        // For the keys nobody knows, or that no phase may change.
+        if node.table(table.notes).is_none() {
+            continue;
+        }
+        let known: Vec<&str> = faults.iter().map(|entry| entry.name.as_str()).collect();
+        let written = faults.iter().find(|entry| entry.name == name.value);
+        let Some(crate::document::Content::Table(written)) =
+            written.map(|entry| &entry.item.content)
+        else {
+            table.notes.push(unknown_fault(&name, &known));
+            continue;
+        };
+        let mut whole = adjusted(written, node.entries().unwrap_or_default());
+        if let Some(live) = adjustments.iter().find(|live| live.fault == name.value) {
+            whole = adjusted(&whole, &live.entries);
+        }
+        // What is wrong with the fault's own table has been noted there, as has an unknown key.
+        let mut found = Diagnostics::new();
+        let at = name.at;
+        read.push(whole_fault(name, at, &whole, &mut found));
+        let own = node.at();
+        table.notes.extend(found.into_iter().filter(|note| {
+            note.at.is_some_and(|place| {
+                place == at || (place.file == own.file && (own.start..=own.end).contains(&place.start))
+            }) && !note.message.starts_with("unknown key")
+        }));
+    }
+    read
+}
+
+fn unknown_fault(name: &Located<String>, known: &[&str]) -> Diagnostic {
+    let note = Diagnostic::error(name.at, format!("there is no fault `{}`", name.value));
+    match crate::document::suggest_name(&name.value, known.iter().copied()) {
+        Some(near) => note.hint(format!("did you mean `{near}`?")),
+        None if known.is_empty() => note.hint("the scenario has no fault at all"),
+        None => note.hint(format!("there is {}", known.join(", "))),
     }
 }
 
@@ -45,6 +150,10 @@ fn safety(table: &mut Table<'_, '_>) -> SafetySpec {
         max_faulted: table.share("max_faulted"),
         never: table.text_list("never"),
         fault_health: table.boolean("fault_health"),
+        widening: table.word("widening").map(|Located { value, at }| Located {
+            value: if value == "hold" { Widening::Hold } else { Widening::Apply },
+            at,
+        }),
     }
 }
 
@@ -77,7 +186,10 @@ fn route(name: Located<String>, table: &mut Table<'_, '_>) -> RouteSpec {
         path: table.text("path"),
         methods: table.text_list("methods"),
         host: table.text("host"),
+        headers: matches(table, "headers"),
+        query: matches(table, "query"),
         service: table.text("service"),
+        operation: table.text("operation"),
         protected: table.boolean("protected"),
         tier: table.text("tier"),
     }
@@ -89,6 +201,11 @@ fn fault(name: Located<String>, table: &mut Table<'_, '_>) -> FaultSpec {
         name,
         routes: table.text_list("routes"),
         routes_at,
+        only: only(table),
+        cohort: table.text("cohort"),
+        per: table.text("per"),
+        optional: table.boolean("optional"),
+        max_active: table.integer("max_active"),
         probability: table.share("probability"),
         group: table.text("group"),
         enabled: table.boolean("enabled"),
@@ -98,6 +215,34 @@ fn fault(name: Located<String>, table: &mut Table<'_, '_>) -> FaultSpec {
         mark: table.boolean("mark"),
         inject: inject(table),
     }
+}
+
+fn only(table: &mut Table<'_, '_>) -> OnlySpec {
+    let Some(mut table) = table.table("only") else { return OnlySpec::default() };
+    OnlySpec {
+        methods: table.text_list("methods"),
+        headers: matches(&mut table, "headers"),
+        query: matches(&mut table, "query"),
+        clients: table.text_list("clients"),
+    }
+}
+
+fn matches(table: &mut Table<'_, '_>, key: &str) -> Vec<MatchSpec> {
+    let each = table.each(key);
+    let notes = &mut *table.notes;
+    let read = each.into_iter().filter_map(|(name, node)| {
+        let at = node.at();
+        let value = if node.is_table() {
+            match node.variants(notes).first()? {
+                ("regex", node) => Says::Regex(node.text(notes)?.value),
+                (_, node) => Says::Present(node.boolean(notes)?.value),
+            }
+        } else {
+            Says::Exactly(node.text(notes)?.value)
+        };
+        Some(MatchSpec { name, says: Located { value, at } })
+    });
+    read.collect()
 }
 
 fn inject(table: &mut Table<'_, '_>) -> Vec<Located<fault::Spec>> {

@@ -101,6 +101,11 @@ fn availability(
     if is_good(bad_status, outcome) { Event::Good } else { Event::Bad(blame(outcome)) }
 }
 
+/// The caller got a whole answer that is no failure by the common list of statuses.
+pub(super) fn is_answered(outcome: &Outcome) -> bool {
+    is_good(&BAD_STATUS, outcome)
+}
+
 /// A whole answer with a status that is not bad.
 fn is_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
     outcome.end == End::Complete && outcome.status != 0 && !is_in(outcome.status, bad_status)
@@ -188,12 +193,14 @@ mod tests {
             total: ms(total),
             first_byte: (status != 0).then(|| ms(total / 2)),
             added: ms(added),
+            operation: None,
         }
     }
 
     fn slo(sli: Sli) -> Slo {
         Slo {
             name: "s".into(),
+            counts: Box::default(),
             objective: Share::from_billionths(999_000_000).unwrap(),
             window: Duration::from_secs(28 * 86400),
             sli,

@@ -1,4 +1,5 @@
-//! The sums: cells by name, kept across plans; a [`Books`] is the view of one plan by id.
+//! The sums: cells by name and phase, kept across plans; a [`Books`] is one plan's view of them in
+//! one phase, by id. [`super::read`] adds them up.
 //!
 //! Each worker writes cells of its own, with relaxed loads and stores instead of locked
 //! instructions; readers add the workers up. Totals are derived from the parts, so that they
@@ -12,12 +13,12 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::judge::{Cause, Event, Excluded, judge};
+use super::judge::{Event, judge};
+use super::operations::Operations;
 use super::ring::Ring;
 use super::series::{Histogram, add};
-use super::snapshot::{Buckets, FaultCounts, Series, SloCounts, Snapshot};
 use super::{Origin, Outcome};
-use crate::plan::{FaultId, Plan, RouteId, Who};
+use crate::plan::{FaultId, Phase, Plan, RouteId};
 
 /// Duration series a worker may open; beyond, requests are still counted, but not by duration.
 const SERIES: usize = 16_384;
@@ -29,54 +30,69 @@ pub enum Skip {
     Limit,
     /// The service's address is one that must never be faulted.
     Never,
+    /// As many requests as it may hit at the same time are being hit.
+    MaxActive,
+    /// The request has no value to go by: a cohort's, or that of `per`.
+    NoValue,
 }
 
 impl Skip {
-    pub const ALL: [Self; 3] = [Self::MaxHeld, Self::Limit, Self::Never];
+    pub const ALL: [Self; 5] =
+        [Self::MaxHeld, Self::Limit, Self::Never, Self::MaxActive, Self::NoValue];
 
     pub fn label(self) -> &'static str {
         match self {
             Self::MaxHeld => "max_held",
             Self::Limit => "limit",
             Self::Never => "never",
+            Self::MaxActive => "max_active",
+            Self::NoValue => "no_value",
         }
     }
 }
 
-/// One worker's cells for one SLO, on cache lines of their own.
+/// One worker's cells for one SLO in one phase, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct SloCells {
-    good: AtomicU64,
-    bad: [AtomicU64; 3],
-    excluded: [AtomicU64; 5],
-    ring: Ring,
+pub(super) struct SloCells {
+    pub(super) good: AtomicU64,
+    pub(super) bad: [AtomicU64; 3],
+    pub(super) excluded: [AtomicU64; 5],
 }
 
-/// One worker's cells for one fault on one route.
+/// One worker's cells for one fault on one route in one phase.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct FaultCells {
-    eligible: AtomicU64,
-    hit: AtomicU64,
+pub(super) struct FaultCells {
+    pub(super) eligible: AtomicU64,
+    pub(super) hit: AtomicU64,
     /// By the fault's kinds; more than these share the last.
-    injected: [AtomicU64; 8],
+    pub(super) injected: [AtomicU64; 8],
 }
 
-/// By worker.
-type FaultOnRoute = Arc<[FaultCells]>;
-type FaultsOfRoute = Box<[(FaultId, FaultOnRoute)]>;
+/// One worker's requests in one phase.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct PhaseCells {
+    pub(super) requests: AtomicU64,
+}
+
+/// Cells by worker.
+pub(super) type Each<T> = Arc<[T]>;
+/// Cells by phase, in the order the phases were first met.
+pub(super) type ByPhase<T> = Vec<(Arc<str>, Each<T>)>;
+type Skipped = Each<[AtomicU64; Skip::ALL.len()]>;
+type FaultsOfRoute = Box<[(FaultId, Each<FaultCells>)]>;
 
 /// One worker's cells that belong to no plan.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct WorkerCells {
-    requests: AtomicU64,
-    active: AtomicI64,
-    ring: Ring,
-    asked: Histogram,
-    actual: Histogram,
-    refused: Mutex<BTreeMap<&'static str, u64>>,
+pub(super) struct WorkerCells {
+    pub(super) active: AtomicI64,
+    pub(super) ring: Ring,
+    pub(super) asked: Histogram,
+    pub(super) actual: Histogram,
+    pub(super) refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// Route (interned by name), method, status, error type.
@@ -93,41 +109,72 @@ pub struct Durations {
 /// Every cell there is, by name. Control plane only.
 #[derive(Debug)]
 pub struct Ledger {
-    workers: Arc<[WorkerCells]>,
-    names: Mutex<Names>,
+    pub(super) workers: Each<WorkerCells>,
+    pub(super) names: Mutex<Names>,
     opened: SyncSender<(SeriesKey, Arc<Histogram>)>,
-    read: Arc<SeriesRead>,
+    pub(super) read: SeriesRead,
 }
 
 #[derive(Debug, Default)]
-struct Names {
-    slos: HashMap<Arc<str>, Arc<[SloCells]>>,
+pub(super) struct SloNames {
+    pub(super) rings: Each<Ring>,
+    pub(super) cells: ByPhase<SloCells>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) slos: HashMap<Arc<str>, SloNames>,
     /// By fault and route.
-    faults: HashMap<(Arc<str>, Arc<str>), FaultOnRoute>,
-    skipped: HashMap<Arc<str>, Arc<[[AtomicU64; 3]]>>,
+    pub(super) faults: HashMap<(Arc<str>, Arc<str>), ByPhase<FaultCells>>,
+    pub(super) skipped: HashMap<Arc<str>, Skipped>,
+    pub(super) phases: ByPhase<PhaseCells>,
+    /// By route.
+    pub(super) operations: HashMap<Arc<str>, Arc<Operations>>,
     /// Every route name there ever was; a series key holds its place.
-    routes: Vec<Arc<str>>,
+    pub(super) routes: Vec<Arc<str>>,
+    places: HashMap<Arc<str>, u32>,
 }
 
 #[derive(Debug)]
-struct SeriesRead {
-    opened: Mutex<Receiver<(SeriesKey, Arc<Histogram>)>>,
-    seen: Mutex<BTreeMap<SeriesKey, Vec<Arc<Histogram>>>>,
+pub(super) struct SeriesRead {
+    pub(super) opened: Mutex<Receiver<(SeriesKey, Arc<Histogram>)>>,
+    pub(super) seen: Mutex<BTreeMap<SeriesKey, Vec<Arc<Histogram>>>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn each<T: Default>(workers: usize) -> Arc<[T]> {
+fn each<T: Default>(workers: usize) -> Each<T> {
     (0..workers).map(|_| T::default()).collect()
+}
+
+/// The cells of a phase, new ones at zero.
+fn in_phase<T: Default>(cells: &mut ByPhase<T>, phase: &Arc<str>, workers: usize) -> Each<T> {
+    if let Some((_, known)) = cells.iter().find(|(name, _)| name == phase) {
+        return Arc::clone(known);
+    }
+    let fresh = each(workers);
+    cells.push((Arc::clone(phase), Arc::clone(&fresh)));
+    fresh
+}
+
+impl Names {
+    fn place(&mut self, route: &Arc<str>) -> u32 {
+        let next = self.routes.len() as u32;
+        let place = *self.places.entry(Arc::clone(route)).or_insert(next);
+        if place == next {
+            self.routes.push(Arc::clone(route));
+        }
+        place
+    }
 }
 
 impl Ledger {
     pub fn new(workers: usize) -> Self {
         let (opened, receiver) = sync_channel(SERIES * workers);
         let read = SeriesRead { opened: Mutex::new(receiver), seen: Mutex::default() };
-        Self { workers: each(workers), names: Mutex::default(), opened, read: Arc::new(read) }
+        Self { workers: each(workers), names: Mutex::default(), opened, read }
     }
 
     /// For one worker to keep.
@@ -135,65 +182,48 @@ impl Ledger {
         Durations { known: HashMap::new(), opened: self.opened.clone() }
     }
 
-    /// The books for a plan: cells of names already known go on, new ones start at zero.
-    pub fn open(&self, plan: Arc<Plan>) -> Books {
+    /// The books of a plan while `booked` (a phase's name, or what stands for none) goes on:
+    /// cells of names already known go on, new ones start at zero. `phase`: whose faults act.
+    pub fn open(&self, plan: Arc<Plan>, booked: &Arc<str>, phase: Option<&Phase>) -> Books {
         let workers = self.workers.len();
         let mut names = lock(&self.names);
-        let slos = plan
-            .slos
-            .iter()
-            .map(|slo| {
-                let cells =
-                    names.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| each(workers));
-                Arc::clone(cells)
-            })
-            .collect();
-        let faults = plan
-            .routes
-            .iter()
-            .map(|route| {
-                let cells = route.faults.iter().map(|id| {
-                    let fault = &plan.faults[usize::from(*id)];
-                    let key = (Arc::clone(&fault.name), Arc::clone(&route.name));
-                    let cells = names.faults.entry(key).or_insert_with(|| each(workers));
-                    (*id, Arc::clone(cells))
-                });
-                cells.collect()
-            })
-            .collect();
-        let skipped = plan
-            .faults
-            .iter()
-            .map(|fault| {
-                let cells =
-                    names.skipped.entry(Arc::clone(&fault.name)).or_insert_with(|| each(workers));
-                Arc::clone(cells)
-            })
-            .collect();
-        let routes: Box<[u32]> = plan
-            .routes
-            .iter()
-            .map(|route| {
-                let known = names.routes.iter().position(|name| *name == route.name);
-                let place = known.unwrap_or_else(|| {
-                    names.routes.push(Arc::clone(&route.name));
-                    names.routes.len() - 1
-                });
-                place as u32
-            })
-            .collect();
-        let route_names = names.routes.clone().into();
+        let slos = plan.slos.iter().map(|slo| {
+            let known = names.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| SloNames {
+                rings: each(workers),
+                cells: Vec::new(),
+            });
+            SloBook {
+                cells: in_phase(&mut known.cells, booked, workers),
+                rings: Arc::clone(&known.rings),
+            }
+        });
+        let slos = slos.collect();
+        let active = phase.map_or(&[][..], |phase| &phase.faults);
+        let faults = plan.routes.iter().map(|route| {
+            let on_route = active.iter().filter(|(id, _)| route.faults.contains(id));
+            let cells = on_route.map(|(id, fault)| {
+                let key = (Arc::clone(&fault.name), Arc::clone(&route.name));
+                let cells = names.faults.entry(key).or_default();
+                (*id, in_phase(cells, booked, workers))
+            });
+            cells.collect()
+        });
+        let faults = faults.collect();
+        let skipped = plan.faults.iter().map(|fault| {
+            let name = Arc::clone(&fault.name);
+            Arc::clone(names.skipped.entry(name).or_insert_with(|| each(workers)))
+        });
+        let skipped = skipped.collect();
+        let routes = plan.routes.iter().map(|route| names.place(&route.name)).collect();
+        let operations = plan.routes.iter().map(|route| {
+            route.operation.as_ref()?;
+            Some(Arc::clone(names.operations.entry(Arc::clone(&route.name)).or_default()))
+        });
+        let operations = operations.collect();
+        let requests = in_phase(&mut names.phases, booked, workers);
         drop(names);
-        Books {
-            routes,
-            route_names,
-            plan,
-            workers: Arc::clone(&self.workers),
-            read: Arc::clone(&self.read),
-            slos,
-            faults,
-            skipped,
-        }
+        let workers = Arc::clone(&self.workers);
+        Books { plan, workers, requests, routes, slos, faults, skipped, operations }
     }
 
     /// Requests a second over the five whole seconds before `second`.
@@ -206,20 +236,27 @@ impl Ledger {
     }
 }
 
-/// One plan's view on the cells. Every method that takes a worker is called on the data path by
-/// that worker alone: no lock it could wait for, no allocation in the steady state.
+#[derive(Debug)]
+struct SloBook {
+    cells: Each<SloCells>,
+    rings: Each<Ring>,
+}
+
+/// One plan's view on the cells in one phase. Every method that takes a worker is called on the
+/// data path by that worker alone: no lock it could wait for, no allocation in the steady state.
 #[derive(Debug)]
 pub struct Books {
     plan: Arc<Plan>,
-    workers: Arc<[WorkerCells]>,
-    read: Arc<SeriesRead>,
+    workers: Each<WorkerCells>,
+    requests: Each<PhaseCells>,
     /// By route: its interned name.
     routes: Box<[u32]>,
-    route_names: Box<[Arc<str>]>,
-    slos: Box<[Arc<[SloCells]>]>,
-    /// By route, then as in `Route::faults`.
+    slos: Box<[SloBook]>,
+    /// By route, in file order: the faults that are active.
     faults: Box<[FaultsOfRoute]>,
-    skipped: Box<[Arc<[[AtomicU64; 3]]>]>,
+    skipped: Box<[Skipped]>,
+    /// By route, where the scenario says what an operation is.
+    operations: Box<[Option<Arc<Operations>>]>,
 }
 
 impl Books {
@@ -228,17 +265,22 @@ impl Books {
         let route = &self.plan.routes[outcome.route as usize];
         for id in &route.slos {
             let event = judge(&self.plan.slos[usize::from(*id)], outcome);
-            let cells = &self.slos[usize::from(*id)][worker];
+            let SloBook { cells, rings } = &self.slos[usize::from(*id)];
+            let cells = &cells[worker];
             match event {
                 Event::Good => add(&cells.good, 1),
                 Event::Bad(cause) => add(&cells.bad[cause as usize], 1),
                 Event::Excluded(reason) => add(&cells.excluded[reason as usize], 1),
             }
-            cells.ring.record(second, event);
+            rings[worker].record(second, event);
         }
-        let cells = &self.workers[worker];
-        add(&cells.requests, 1);
-        cells.ring.record(second, Event::Good);
+        add(&self.requests[worker].requests, 1);
+        self.workers[worker].ring.record(second, Event::Good);
+        if let (Some(operations), Some(key)) =
+            (&self.operations[outcome.route as usize], outcome.operation)
+        {
+            operations.attempt(key, super::judge::is_answered(outcome), second);
+        }
         self.record_duration(durations, outcome);
     }
 
@@ -302,135 +344,6 @@ impl Books {
     pub fn active(&self, worker: usize, change: i64) {
         let active = &self.workers[worker].active;
         active.store(active.load(Ordering::Relaxed) + change, Ordering::Relaxed);
-    }
-
-    /// Everything counted so far.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut refused: BTreeMap<&'static str, u64> = BTreeMap::new();
-        let (mut asked, mut actual) = (Buckets::default(), Buckets::default());
-        for worker in self.workers.iter() {
-            for (reason, count) in lock(&worker.refused).iter() {
-                *refused.entry(reason).or_default() += count;
-            }
-            worker.asked.add_to(&mut asked);
-            worker.actual.add_to(&mut actual);
-        }
-        Snapshot {
-            requests: self
-                .workers
-                .iter()
-                .map(|worker| worker.requests.load(Ordering::Relaxed))
-                .sum(),
-            active: self.workers.iter().map(|worker| worker.active.load(Ordering::Relaxed)).sum(),
-            slos: self.slo_counts(),
-            faults: self.fault_counts(),
-            refused: refused.into_iter().collect(),
-            durations: self.durations(),
-            asked,
-            actual,
-        }
-    }
-
-    fn slo_counts(&self) -> Vec<SloCounts> {
-        let counts = self.plan.slos.iter().zip(&self.slos).map(|(slo, cells)| {
-            let sum = |of: &dyn Fn(&SloCells) -> &AtomicU64| -> u64 {
-                cells.iter().map(|cells| of(cells).load(Ordering::Relaxed)).sum()
-            };
-            SloCounts {
-                name: Arc::clone(&slo.name),
-                objective: slo.objective,
-                window: slo.window,
-                good: sum(&|cells| &cells.good),
-                injected: sum(&|cells| &cells.bad[Cause::Injected as usize]),
-                masked: sum(&|cells| &cells.bad[Cause::Masked as usize]),
-                organic: sum(&|cells| &cells.bad[Cause::Organic as usize]),
-                excluded: Excluded::ALL
-                    .map(|reason| (reason.label(), sum(&|cells| &cells.excluded[reason as usize])))
-                    .into(),
-            }
-        });
-        counts.collect()
-    }
-
-    fn fault_counts(&self) -> Vec<FaultCounts> {
-        let counts = self.plan.faults.iter().enumerate().map(|(at, fault)| {
-            let mut counts = FaultCounts {
-                name: Arc::clone(&fault.name),
-                asked: asked(fault.who),
-                who: who(fault.who),
-                eligible: 0,
-                hit: 0,
-                skipped: Vec::new(),
-                routes: Vec::new(),
-            };
-            for (route, cells) in self.plan.routes.iter().zip(&self.faults) {
-                let Some((_, cells)) = cells.iter().find(|(id, _)| usize::from(*id) == at) else {
-                    continue;
-                };
-                let sum = |of: &dyn Fn(&FaultCells) -> &AtomicU64| -> u64 {
-                    cells.iter().map(|cells| of(cells).load(Ordering::Relaxed)).sum()
-                };
-                let eligible = sum(&|cells| &cells.eligible);
-                counts.eligible += eligible;
-                counts.hit += sum(&|cells| &cells.hit);
-                let kinds = fault.kinds.iter().enumerate().map(|(kind, fault)| {
-                    (
-                        fault.kind(),
-                        sum(&|cells| &cells.injected[kind.min(cells.injected.len() - 1)]),
-                    )
-                });
-                counts.routes.push((Arc::clone(&route.name), eligible, kinds.collect()));
-            }
-            counts.skipped = Skip::ALL
-                .map(|reason| {
-                    let sum = self.skipped[at]
-                        .iter()
-                        .map(|cells| cells[reason as usize].load(Ordering::Relaxed))
-                        .sum();
-                    (reason.label(), sum)
-                })
-                .into();
-            counts
-        });
-        counts.collect()
-    }
-
-    fn durations(&self) -> Vec<Series> {
-        let mut seen = lock(&self.read.seen);
-        for (key, histogram) in lock(&self.read.opened).try_iter() {
-            seen.entry(key).or_default().push(histogram);
-        }
-        let series = seen.iter().map(|((route, method, status, error_type), histograms)| {
-            let mut buckets = Buckets::default();
-            for histogram in histograms {
-                histogram.add_to(&mut buckets);
-            }
-            let route = self.route_names.get(*route as usize).cloned().unwrap_or_else(|| "".into());
-            Series { route, method, status: *status, error_type, buckets }
-        });
-        series.collect()
-    }
-}
-
-/// The share of eligible requests a fault asks for, where it asks for one.
-fn asked(who: Who) -> Option<crate::units::Share> {
-    match who {
-        Who::Probability { share, .. } => Some(share),
-        Who::All => Some(crate::units::Share::ONE),
-        Who::Every(every) => {
-            let part = 1_000_000_000 / every.max(1);
-            crate::units::Share::from_billionths(u32::try_from(part).unwrap_or(0))
-        }
-        Who::First(_) => None,
-    }
-}
-
-fn who(who: Who) -> String {
-    match who {
-        Who::All => "all".to_owned(),
-        Who::Probability { share, .. } => format!("{}%", share.as_f64() * 100.0),
-        Who::First(first) => format!("first {first}"),
-        Who::Every(every) => format!("every {every}"),
     }
 }
 

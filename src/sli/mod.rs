@@ -9,13 +9,15 @@ use crate::plan::{FaultId, RouteId};
 
 pub mod judge;
 pub mod ledger;
+pub mod operations;
+pub mod read;
 pub mod ring;
 pub mod series;
 pub mod snapshot;
 
 pub use judge::{Cause, Event, Excluded, judge};
 pub use ledger::{Books, Ledger};
-pub use snapshot::{SloCounts, Snapshot};
+pub use snapshot::{Counts, SloCounts, Snapshot};
 
 /// How one request ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,8 @@ pub struct Outcome {
     pub first_byte: Option<Duration>,
     /// Time the request was held by faults, part of both figures above.
     pub added: Duration,
+    /// Key of the operation it is an attempt of, where its route says what that is.
+    pub operation: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::operations::OperationCounts;
 use crate::units::Share;
 
 /// Everything counted so far, by the names of the plan in force.
@@ -14,6 +15,10 @@ pub struct Snapshot {
     pub active: i64,
     pub slos: Vec<SloCounts>,
     pub faults: Vec<FaultCounts>,
+    /// In the order the phases were first met.
+    pub phases: Vec<PhaseCounts>,
+    /// By route, where the scenario says what an operation is.
+    pub operations: Vec<(Arc<str>, OperationCounts)>,
     /// Refused by backburn before routing, by reason.
     pub refused: Vec<(&'static str, u64)>,
     pub durations: Vec<Series>,
@@ -25,26 +30,79 @@ pub struct Snapshot {
 /// Counts by name.
 pub type ByName = Vec<(&'static str, u64)>;
 
-/// One SLO's events. `total = good + injected + masked + organic`, by construction.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SloCounts {
-    pub name: Arc<str>,
-    pub objective: Share,
-    pub window: Duration,
+/// Events of one SLO. `total = good + injected + masked + organic`, by construction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
     pub good: u64,
     pub injected: u64,
     pub masked: u64,
     pub organic: u64,
-    pub excluded: Vec<(&'static str, u64)>,
 }
 
-impl SloCounts {
+impl Counts {
     pub fn bad(&self) -> u64 {
         self.injected + self.masked + self.organic
     }
     pub fn total(&self) -> u64 {
         self.good + self.bad()
     }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            good: self.good + other.good,
+            injected: self.injected + other.injected,
+            masked: self.masked + other.masked,
+            organic: self.organic + other.organic,
+        }
+    }
+}
+
+/// One SLO's events over the whole drill, and phase by phase.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SloCounts {
+    pub name: Arc<str>,
+    pub objective: Share,
+    pub window: Duration,
+    /// The sum over all phases.
+    pub counts: Counts,
+    pub excluded: ByName,
+    /// In the order the phases were first met.
+    pub phases: Vec<SloPhase>,
+}
+
+impl std::ops::Deref for SloCounts {
+    type Target = Counts;
+
+    fn deref(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+/// One SLO's events in one phase: those of the requests that arrived in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SloPhase {
+    pub phase: Arc<str>,
+    pub counts: Counts,
+    pub excluded: ByName,
+}
+
+/// Requests that arrived in one phase and have ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhaseCounts {
+    pub phase: Arc<str>,
+    pub requests: u64,
+}
+
+/// One fault's figures in one phase.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultPhase {
+    pub phase: Arc<str>,
+    pub eligible: u64,
+    pub hit: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +118,7 @@ pub struct FaultCounts {
     pub skipped: Vec<(&'static str, u64)>,
     /// Route, eligible, injected by kind.
     pub routes: Vec<(Arc<str>, u64, ByName)>,
+    pub phases: Vec<FaultPhase>,
 }
 
 /// A duration histogram of one (route, method, status, error type).

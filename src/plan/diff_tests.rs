@@ -1,0 +1,127 @@
+use super::*;
+
+const BASE: &str = r#"
+name = "t"
+[services.shop]
+url = "http://127.0.0.1:9000"
+[services.pay]
+url = "http://127.0.0.1:9100"
+[routes.items]
+service = "shop"
+path = "/items"
+[routes.charge]
+service = "pay"
+path = "/charge"
+methods = ["POST"]
+[routes.admin]
+service = "shop"
+path = "/admin"
+protected = true
+[faults.slow]
+routes = ["charge"]
+probability = "5%"
+limit = 100
+inject.latency = "300ms"
+[faults.broken]
+routes = ["charge"]
+probability = "1%"
+only = { methods = ["POST"] }
+inject.error = 503
+[slos.all]
+objective = "99%"
+sli.availability = {}
+[[phases]]
+name = "calm"
+for = "1m"
+[[phases]]
+name = "storm"
+for = "5m"
+ramp = "30s"
+faults = ["slow"]
+"#;
+
+fn plan(text: &str) -> Plan {
+    let (scenario, notes) = crate::scenario::read(vec![("t".to_owned(), text.to_owned())], &[]);
+    let (plan, more) = crate::plan::compile(&scenario);
+    plan.unwrap_or_else(|| panic!("{notes:?} {more:?}"))
+}
+
+/// The base with one text in the place of another.
+fn with(from: &str, to: &str) -> Changes {
+    assert!(BASE.contains(from), "{from}");
+    changes(&plan(BASE), &plan(&BASE.replace(from, to)))
+}
+
+#[test]
+fn a_comment_and_another_spelling_are_no_change() {
+    let found = with("[faults.slow]", "# a comment\n[faults.slow]");
+    assert!(found.is_none() && found.needs_restart.is_empty(), "{found:?}");
+    assert!(found.kept.contains(&"fault `slow`".to_owned()));
+    assert!(with("\"300ms\"", "\"0.3s\"").is_none());
+    assert!(with("\"5%\"", "\"5.0%\"").is_none());
+}
+
+#[test]
+fn what_widens_is_told_first() {
+    let cases = [
+        ("\"5%\"", "\"25%\"", "fault `slow`: 5% → 25%"),
+        ("probability = \"5%\"", "", "fault `slow`: 5% → all"),
+        ("limit = 100", "", "fault `slow`: its `limit` is higher or gone"),
+        ("limit = 100", "limit = 101", "fault `slow`: its `limit` is higher or gone"),
+        ("routes = [\"charge\"]\nprobability = \"5%\"", "routes = [\"charge\", \"items\"]\nprobability = \"5%\"", "fault `slow` is now on items too"),
+        ("only = { methods = [\"POST\"] }", "", "fault `broken` is not `only` for the same requests any more"),
+        ("\"300ms\"", "\"3s\"", "fault `slow` does something else: waits 300ms → waits 3s"),
+        ("protected = true", "", "route `admin` is no longer protected"),
+        ("path = \"/charge\"", "path = \"/{*rest}\"", "route `charge`, which has faults, matches other requests"),
+        ("faults = [\"slow\"]", "faults = [\"slow\", \"broken\"]", "phase `storm`: fault `broken` is active: 1% of charge; answers 503"),
+        ("faults = [\"slow\"]", "faults = [\"slow\"]\nset.slow.probability = \"50%\"", "phase `storm`: fault `slow`: 5% → 50%"),
+        ("ramp = \"30s\"", "", "phase `storm`: probabilities climb faster: 30s → at once"),
+        ("[[phases]]\nname = \"calm\"", "[[phases]]\nname = \"new\"\nfor = \"1s\"\nfaults = [\"*\"]\n[[phases]]\nname = \"calm\"", "phase `new` is new, with slow, broken"),
+        ("[slos.all]", "[faults.more]\nroutes = [\"items\"]\nevery = 3\ninject.abort = \"reset\"\n[slos.all]", "fault `more` is new: every 3 of items; resets the connection"),
+    ];
+    for (from, to, want) in cases {
+        let found = with(from, to);
+        assert!(found.widened.iter().any(|line| line == want), "{want}: {found:#?}");
+        assert!(!found.is_none());
+    }
+}
+
+#[test]
+fn what_narrows_is_only_told_as_changed() {
+    for (from, to, changed) in [
+        ("\"5%\"", "\"4%\"", "fault `slow`"),
+        ("limit = 100", "limit = 99", "fault `slow`"),
+        ("faults = [\"slow\"]", "", "phase `storm`"),
+        ("for = \"5m\"", "for = \"6m\"", "phase `storm`"),
+        ("objective = \"99%\"", "objective = \"99.9%\"", "SLO `all`"),
+        ("\"http://127.0.0.1:9100\"", "\"http://127.0.0.1:9101\"", "service `pay`"),
+        ("path = \"/items\"", "path = \"/item\"", "route `items`"),
+    ] {
+        let found = with(from, to);
+        assert!(found.changed.iter().any(|line| line == changed), "{changed}: {found:#?}");
+        assert!(found.widened.is_empty(), "{changed}: {found:#?}");
+    }
+}
+
+#[test]
+fn added_and_removed_by_name() {
+    let found = with("[slos.all]", "[slos.every]");
+    assert_eq!((found.added, found.removed), (vec!["SLO `every`".into()], vec!["SLO `all`".into()]));
+    let slow = &BASE[BASE.find("[faults.slow]").unwrap()..BASE.find("[faults.broken]").unwrap()];
+    let moved = BASE.replace(slow, "").replace("[slos.all]", &format!("{slow}[slos.all]"));
+    let found = changes(&plan(BASE), &plan(&moved));
+    assert_eq!(found.changed, ["the order of faults"]);
+}
+
+#[test]
+fn what_only_a_start_can_change_stays_and_is_named() {
+    let live = plan(BASE);
+    let text = BASE
+        .replace("name = \"t\"", "name = \"t\"\nseed = 3\n[safety]\nmax_drill = \"1h\"\n[proxy]\nworkers = 3")
+        .replace("[services.pay]", "[services.pay]\nlisten = \"127.0.0.1:8910\"");
+    let mut new = plan(&text);
+    let restart = settle(&live, &mut new);
+    assert_eq!(restart, ["[safety]", "seed", "proxy.workers", "services.pay.listen"]);
+    assert!(changes(&live, &new).is_none());
+    assert_eq!(new.safety, live.safety);
+}

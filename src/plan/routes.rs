@@ -1,0 +1,327 @@
+//! `[routes]` → routes, and the rules by which requests find them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::{HeaderName, Method};
+
+use super::compile::unknown;
+use super::condition::{
+    Conditions, Field, FieldPlace, Network, NotANetwork, Pattern, Selector, Test,
+};
+use super::matcher::{HostRule, Rule, Segment};
+use super::{Route, RouteId, Service, ServiceId};
+use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
+use crate::scenario::{MatchSpec, RouteSpec, Says, Scenario};
+
+/// How many segments a route's path may have.
+const SEGMENTS: usize = 128;
+
+/// The routes of the file, their rules for the matcher, and where each stands.
+pub(super) fn compile(
+    scenario: &Scenario,
+    services: &[Service],
+    notes: &mut Diagnostics,
+) -> (Vec<Route>, Vec<Arc<Rule>>, Vec<Place>) {
+    let mut routes = Vec::new();
+    let mut rules = Vec::new();
+    let mut places = Vec::new();
+    if scenario.routes.is_empty() {
+        for (id, service) in services.iter().enumerate() {
+            let name = if services.len() == 1 {
+                Arc::from("all")
+            } else {
+                format!("all-{}", service.name).into()
+            };
+            // Whatever comes in by the shared port goes to the first service without a port of
+            // its own; only one of these can match there, and its rule stands first.
+            let rule = Arc::new(Rule {
+                route: id as RouteId,
+                service: id as ServiceId,
+                path: vec![Segment::Rest],
+                host: HostRule::Any,
+                conditions: Conditions::default(),
+            });
+            rules.push(Arc::clone(&rule));
+            routes.push(Route {
+                name,
+                service: id as ServiceId,
+                protected: false,
+                rule: Some(rule),
+                operation: None,
+                faults: Box::default(),
+                slos: Box::default(),
+            });
+        }
+        let first = services.iter().position(|service| service.listen.is_none()).unwrap_or(0);
+        rules.sort_by_key(|rule| usize::from(rule.service) != first);
+        return (routes, rules, places);
+    }
+    let names: Vec<&str> = services.iter().map(|service| &*service.name).collect();
+    for spec in &scenario.routes {
+        let service = match &spec.service {
+            Some(name) => {
+                let found = names.iter().position(|known| *known == name.value);
+                if found.is_none() {
+                    notes.push(unknown("service", name, &names));
+                }
+                found
+            }
+            None if services.len() > 1 => {
+                let message =
+                    format!("route `{}` does not say which service it belongs to", spec.name.value);
+                notes.push(
+                    Diagnostic::error(spec.name.at, message)
+                        .hint(format!("add `service = \"…\"`: {}", names.join(", "))),
+                );
+                None
+            }
+            None => Some(0),
+        };
+        let path = path(spec, notes);
+        let host = host(spec, notes);
+        let conditions = conditions(&spec.methods, &spec.headers, &spec.query, &[], notes);
+        let route = routes.len() as RouteId;
+        let service = service.unwrap_or(0) as ServiceId;
+        let mut rule = None;
+        if let (Some(path), Some(host), Some(conditions)) = (path, host, conditions) {
+            let known = Arc::new(Rule { route, service, path, host, conditions });
+            rules.push(Arc::clone(&known));
+            rule = Some(known);
+            places.push(spec.name.at);
+        }
+        let operation = spec.operation.as_ref().and_then(|text| selector(text, notes));
+        routes.push(Route {
+            name: spec.name.value.as_str().into(),
+            service,
+            protected: spec.protected.as_ref().is_some_and(|protected| protected.value),
+            rule,
+            operation,
+            faults: Box::default(),
+            slos: Box::default(),
+        });
+    }
+    (routes, rules, places)
+}
+
+fn path(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<Vec<Segment>> {
+    let Some(written) = &spec.path else { return Some(vec![Segment::Rest]) };
+    let mut fail = |message: &str, hint: &str| {
+        notes.push(Diagnostic::error(written.at, message).hint(hint));
+        None
+    };
+    let Some(rest) = written.value.strip_prefix('/') else {
+        return fail("a path begins with `/`", "for example `/api/orders/{id}`");
+    };
+    if written.value.contains(['?', '#', ' ']) {
+        return fail("a path has no query, fragment or blank", "matching looks at the path alone");
+    }
+    let mut segments = Vec::new();
+    let mut names = Vec::new();
+    let pieces: Vec<&str> = rest.split('/').collect();
+    if pieces.len() > SEGMENTS {
+        // The matcher goes one call deeper a segment.
+        return fail(
+            "a path this long is none",
+            &format!("at most {SEGMENTS} segments; `{{*rest}}` takes everything that is left"),
+        );
+    }
+    for (at, piece) in pieces.iter().enumerate() {
+        let inner = piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}'));
+        if inner.is_some_and(|name| names.contains(&name)) {
+            return fail("two parameters of one name", "each needs a name of its own");
+        }
+        names.extend(inner);
+        match inner {
+            Some(name) if name.starts_with('*') && at + 1 == pieces.len() => {
+                segments.push(Segment::Rest);
+            }
+            Some(name) if name.starts_with('*') => {
+                return fail("`{*rest}` takes everything that is left", "it can only stand last");
+            }
+            Some(name) if !name.is_empty() && !name.contains(['{', '}']) => {
+                segments.push(Segment::Param);
+            }
+            _ if piece.contains(['{', '}', '*']) => {
+                return fail(
+                    "`{name}` is a whole segment",
+                    "write `/api/{id}`, and `{*rest}` for everything that is left",
+                );
+            }
+            _ => {
+                let literal = super::matcher::decode_unreserved(piece);
+                if matches!(&*literal, "." | "..") || (literal.is_empty() && at + 1 < pieces.len())
+                {
+                    // As it stands the route would match nothing, and protect nothing.
+                    return fail(
+                        "no request keeps an empty or a dot segment",
+                        "write the path as it is after `//`, `/./` and `/../` are resolved",
+                    );
+                }
+                segments.push(Segment::Literal(literal));
+            }
+        }
+    }
+    Some(segments)
+}
+
+fn host(spec: &RouteSpec, notes: &mut Diagnostics) -> Option<HostRule> {
+    let Some(host) = &spec.host else { return Some(HostRule::Any) };
+    let lower = host.value.to_ascii_lowercase();
+    let (name, wildcard) = match lower.strip_prefix('*') {
+        Some(suffix) => (suffix, true),
+        None => (lower.as_str(), false),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let well_formed = !name.is_empty()
+        && !name.contains("..")
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_[]:".contains(c))
+        && (!wildcard || name.starts_with('.'))
+        && (!name.contains(':') || (name.starts_with('[') && name.ends_with(']')));
+    if !well_formed {
+        notes.push(
+            Diagnostic::error(host.at, "not a host")
+                .hint("`api.example.com` or `*.example.com`; without a port"),
+        );
+        return None;
+    }
+    Some(if wildcard {
+        HostRule::Suffix(name.to_owned())
+    } else {
+        HostRule::Exact(name.to_owned())
+    })
+}
+
+/// Reads conditions; `None` when one of them is none.
+pub(super) fn conditions(
+    methods: &[Located<String>],
+    headers: &[MatchSpec],
+    query: &[MatchSpec],
+    clients: &[Located<String>],
+    notes: &mut Diagnostics,
+) -> Option<Conditions> {
+    let before = notes.len();
+    let methods = methods.iter().filter_map(|written| method(written, notes)).collect();
+    let mut fields = Vec::new();
+    for spec in headers {
+        let Ok(name) = spec.name.value.parse::<HeaderName>() else {
+            notes.push(Diagnostic::error(spec.name.at, "not a header's name"));
+            continue;
+        };
+        if name == http::header::HOST {
+            notes.push(
+                Diagnostic::error(spec.name.at, "`host` has a key of its own")
+                    .hint("write `host = \"…\"` in the route"),
+            );
+        }
+        fields.extend(test(spec, notes).map(|says| Field { place: FieldPlace::Header(name), says }));
+    }
+    for spec in query {
+        let place = FieldPlace::Query(spec.name.value.clone());
+        fields.extend(test(spec, notes).map(|says| Field { place, says }));
+    }
+    let mut networks = Vec::new();
+    for client in clients {
+        match client.value.parse::<Network>() {
+            Ok(network) => networks.push(network),
+            Err(NotANetwork::Prefix(longest)) => notes.push(
+                Diagnostic::error(client.at, "the network's prefix length is out of range")
+                    .hint(format!("0 to {longest}, as in `10.0.0.0/8`")),
+            ),
+            Err(NotANetwork::Address) => notes.push(
+                Diagnostic::error(client.at, "not an address or a network")
+                    .hint("for example `10.1.2.3` or `10.0.0.0/8`"),
+            ),
+        }
+    }
+    let conditions = Conditions { methods, fields: fields.into(), clients: networks.into() };
+    (notes.len() == before).then_some(conditions)
+}
+
+fn test(spec: &MatchSpec, notes: &mut Diagnostics) -> Option<Test> {
+    match &spec.says.value {
+        Says::Exactly(text) => Some(Test::Exactly(text.clone())),
+        Says::Present(wanted) => Some(Test::Present(*wanted)),
+        Says::Regex(text) => match Pattern::new(text) {
+            Ok(pattern) => Some(Test::Matches(pattern)),
+            Err(why) => {
+                let message = format!("not a regular expression: {why}");
+                notes.push(Diagnostic::error(spec.says.at, message));
+                None
+            }
+        },
+    }
+}
+
+/// `header:NAME` and the like.
+pub(super) fn selector(text: &Located<String>, notes: &mut Diagnostics) -> Option<Selector> {
+    match text.value.parse() {
+        Ok(selector) => Some(selector),
+        Err(why) => {
+            notes.push(Diagnostic::error(text.at, why).hint(
+                "\"header:NAME\", \"cookie:NAME\", \"query:NAME\" or \"client-ip\"",
+            ));
+            None
+        }
+    }
+}
+
+fn method(written: &Located<String>, notes: &mut Diagnostics) -> Option<Method> {
+    let upper = written.value.to_ascii_uppercase();
+    match Method::from_bytes(upper.as_bytes()) {
+        Ok(method) if upper == written.value => return Some(method),
+        Ok(_) => notes.push(
+            Diagnostic::error(written.at, "methods are written in capitals")
+                .hint(format!("`{upper}`")),
+        ),
+        Err(_) => {
+            notes.push(Diagnostic::error(written.at, "not a method").hint("for example `POST`"));
+        }
+    }
+    None
+}
+
+/// Two routes of equal rank that fit one request.
+pub(super) fn ambiguous(rules: &[Arc<Rule>], places: &[Place], notes: &mut Diagnostics) {
+    let mut seen: HashMap<(&[Segment], &HostRule), Vec<usize>> = HashMap::new();
+    if places.is_empty() {
+        return;
+    }
+    for (at, rule) in rules.iter().enumerate() {
+        let same = seen.entry((&rule.path, &rule.host)).or_default();
+        let tie = same.iter().find(|other| ties(&rule.conditions, &rules[**other].conditions));
+        if let Some(other) = tie {
+            notes.push(
+                Diagnostic::error(places[at], "two routes fit the same requests equally well")
+                    .also(places[*other], "the other one")
+                    .hint("tell them apart by path, host, methods, headers or query"),
+            );
+        }
+        same.push(at);
+    }
+}
+
+
+/// Some request may fit both, and neither is the more specific. Decided by how they are written:
+/// whether two regular expressions have a text in common is not asked.
+fn ties(one: &Conditions, other: &Conditions) -> bool {
+    let methods = match (one.methods.is_empty(), other.methods.is_empty()) {
+        (true, true) => true,
+        (false, false) => one.methods.iter().any(|method| other.methods.contains(method)),
+        _ => false,
+    };
+    // A field that must say two different things, or be there and not be there, tells them apart.
+    let apart = one.fields.iter().any(|field| {
+        other.fields.iter().any(|known| {
+            known.place == field.place
+                && match (&known.says, &field.says) {
+                    (Test::Exactly(a), Test::Exactly(b)) => a != b,
+                    (Test::Present(false), other) | (other, Test::Present(false)) => {
+                        *other != Test::Present(false)
+                    }
+                    _ => false,
+                }
+        })
+    });
+    methods && one.fields.len() == other.fields.len() && !apart
+}
