@@ -17,6 +17,8 @@ pub mod app;
 pub mod budget;
 // One file a verb.
 pub mod cli;
+// How long something takes: durations and distributions, drawn from dice.
+pub mod delay;
 // The sample shop and the load generator.
 pub mod demo;
 // The collecting reader over TOML's spanned tree, and the key tables that feed it.

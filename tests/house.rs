@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: a room may use those before it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "clock",
     "diagnostic",
     "dice",
     "units",
     "os",
     "document",
+    "delay",
     "fault",
     "scenario",
     "plan",

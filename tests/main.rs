@@ -12,6 +12,7 @@ mod bad;
 mod clients;
 mod drill;
 mod exact;
+mod faults;
 mod house;
 mod shop;
 mod support;

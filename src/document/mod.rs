@@ -67,10 +67,23 @@ pub enum Value {
         min: i64,
         max: i64,
     },
+    /// Bounds are inclusive; for what has no unit, such as a shape.
+    Number {
+        min: f64,
+        max: f64,
+    },
     Duration,
     /// A duration, or the word `"none"`.
     DurationOrNone,
     Share,
+    /// `200/s`.
+    Rate,
+    /// `10KiB`.
+    Bytes,
+    /// `1MB/s`.
+    Bandwidth,
+    /// Quantiles to durations: `{ p50 = "80ms", p99 = "2s" }`.
+    Quantiles,
     /// `ADDRESS:PORT`.
     Address,
     Url,
@@ -118,6 +131,11 @@ impl Value {
             Self::Bool => "true or false".to_owned(),
             Self::Integer { min, max: i64::MAX } => format!("a whole number from {min}"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::Rate => "a rate such as \"200/s\"".to_owned(),
+            Self::Bytes => "a size such as \"64KiB\"".to_owned(),
+            Self::Bandwidth => "a bandwidth such as \"1MB/s\"".to_owned(),
+            Self::Quantiles => "a table such as { p50 = \"80ms\", p99 = \"2s\" }".to_owned(),
             Self::Duration => "a duration such as \"250ms\"".to_owned(),
             Self::DurationOrNone => "a duration such as \"1h\", or \"none\"".to_owned(),
             Self::Share => "a share such as \"5%\"".to_owned(),

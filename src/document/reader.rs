@@ -8,7 +8,7 @@ use super::suggest::{closest, homes};
 use super::tree::{Content, Entry, Item};
 use super::{Key, TableKeys, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
-use crate::units::{self, Share};
+use crate::units::{self, Bandwidth, Bytes, Rate, Share};
 
 /// A table being read. Opening it has reported the keys nobody knows and those that are missing.
 #[derive(Debug)]
@@ -108,6 +108,22 @@ impl<'t, 'n> Table<'t, 'n> {
     /// A share.
     pub fn share(&mut self, key: &str) -> Option<Located<Share>> {
         self.node(key)?.share(self.notes)
+    }
+    /// Within the bounds of the key's [`Value::Number`].
+    pub fn number(&mut self, key: &str) -> Option<Located<f64>> {
+        self.node(key)?.number(self.notes)
+    }
+    /// A rate.
+    pub fn rate(&mut self, key: &str) -> Option<Located<Rate>> {
+        self.node(key)?.rate(self.notes)
+    }
+    /// A size.
+    pub fn bytes(&mut self, key: &str) -> Option<Located<Bytes>> {
+        self.node(key)?.bytes(self.notes)
+    }
+    /// A bandwidth.
+    pub fn bandwidth(&mut self, key: &str) -> Option<Located<Bandwidth>> {
+        self.node(key)?.bandwidth(self.notes)
     }
     /// An address with its port.
     pub fn address(&mut self, key: &str) -> Option<Located<SocketAddr>> {
@@ -298,6 +314,56 @@ impl<'t> Node<'t> {
     /// A share.
     pub fn share(&self, notes: &mut Diagnostics) -> Option<Located<Share>> {
         self.quantity(units::share, units::share_readings, notes)
+    }
+    /// A rate.
+    pub fn rate(&self, notes: &mut Diagnostics) -> Option<Located<Rate>> {
+        self.quantity(units::rate, units::rate_readings, notes)
+    }
+    /// A size.
+    pub fn bytes(&self, notes: &mut Diagnostics) -> Option<Located<Bytes>> {
+        self.quantity(units::bytes, units::bytes_readings, notes)
+    }
+    /// A bandwidth.
+    pub fn bandwidth(&self, notes: &mut Diagnostics) -> Option<Located<Bandwidth>> {
+        self.quantity(units::bandwidth, units::bandwidth_readings, notes)
+    }
+    /// A number within the bounds of its [`Value::Number`].
+    pub fn number(&self, notes: &mut Diagnostics) -> Option<Located<f64>> {
+        let number = match &self.item.content {
+            Content::Integer(Some(number)) => Some(*number as f64),
+            Content::Float(number) => number.replace('_', "").parse().ok(),
+            _ => None,
+        };
+        let Value::Number { min, max } = self.plain() else { return self.wrong(notes) };
+        match number.filter(|number| (min..=max).contains(number)) {
+            Some(number) => Some(self.located(number)),
+            None => self.wrong(notes),
+        }
+    }
+    /// The points of a [`Value::Quantiles`], in file order, each with its name's place.
+    pub fn quantiles(&self, notes: &mut Diagnostics) -> Vec<(Located<Share>, Located<Duration>)> {
+        let Content::Table(entries) = &self.item.content else {
+            self.wrong::<()>(notes);
+            return Vec::new();
+        };
+        let read = entries.iter().filter_map(|entry| {
+            let time = Node {
+                root: self.root,
+                value: Value::Duration,
+                key: &entry.name,
+                key_at: entry.name_at,
+                item: &entry.item,
+            }
+            .duration(notes);
+            match units::quantile(&entry.name) {
+                Ok(value) => Some((Located { value, at: entry.name_at }, time?)),
+                Err(why) => {
+                    notes.push(Wrong::from(why).at(entry.name_at));
+                    None
+                }
+            }
+        });
+        read.collect()
     }
 
     fn quantity<T>(

@@ -55,7 +55,24 @@ fn value(of: Value) -> Json {
         Value::Integer { min, max } => {
             json!({ "type": "integer", "minimum": min, "maximum": max })
         }
+        Value::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Value::Duration => json!({ "type": "string", "pattern": duration }),
+        Value::Rate => {
+            json!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?[kKM]?/[smhd]$" })
+        }
+        Value::Bytes => json!({ "type": "string", "pattern": format!("^{SIZE}$") }),
+        Value::Bandwidth => {
+            let pattern = format!(r"^({SIZE}|[0-9]+(\.[0-9]+)?[kMG]?bit)/s$");
+            json!({ "type": "string", "pattern": pattern })
+        }
+        Value::Quantiles => json!({
+            "type": "object",
+            "patternProperties": {
+                r"^p[0-9]+(\.[0-9]+)?$": { "type": "string", "pattern": duration },
+            },
+            "additionalProperties": false,
+            "minProperties": 1,
+        }),
         Value::DurationOrNone => {
             json!({ "anyOf": [{ "const": "none" }, { "type": "string", "pattern": duration }] })
         }
@@ -80,6 +97,7 @@ fn value(of: Value) -> Json {
     }
 }
 
+const SIZE: &str = r"[0-9]+(\.[0-9]+)?(B|kB|[KMGT]i?B)";
 const NAME: &str = "^[A-Za-z0-9_-]{1,63}$";
 
 fn counted(keys: &'static TableKeys, most: Option<u32>) -> Json {

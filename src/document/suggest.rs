@@ -52,12 +52,24 @@ pub(super) fn homes(root: &'static TableKeys, here: &TableKeys, key: &str) -> Ve
     found
 }
 
-/// Calls `visit` for every table of the language, outer ones first.
+/// Calls `visit` once for every table of the language, outer ones first.
 pub(super) fn walk(root: &'static TableKeys, visit: &mut impl FnMut(&'static TableKeys)) {
-    visit(root);
-    for keys in root.keys.iter().filter_map(|Key { value, .. }| value.keys()) {
-        walk(keys, visit);
+    fn go(
+        keys: &'static TableKeys,
+        seen: &mut Vec<*const TableKeys>,
+        visit: &mut impl FnMut(&'static TableKeys),
+    ) {
+        // Several keys may take the same table, such as a delay.
+        if seen.iter().any(|seen| std::ptr::eq(*seen, keys)) {
+            return;
+        }
+        seen.push(keys);
+        visit(keys);
+        for inner in keys.keys.iter().filter_map(|Key { value, .. }| value.keys()) {
+            go(inner, seen, visit);
+        }
     }
+    go(root, &mut Vec::new(), visit);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::dice::Dice;
-use crate::document::{Key, Node, TableKeys};
+use crate::document::{Key, Node, TableKeys, Value};
 
 pub mod abort;
 pub mod error;
@@ -23,6 +23,9 @@ pub const KINDS: &[Kind] = &[
     error::KIND,
     abort::KIND,
 ];
+
+/// What `on` takes.
+const ON: Value = Value::Word(&["request", "response"]);
 
 /// One kind of the language.
 #[derive(Debug, Clone, Copy)]
@@ -54,12 +57,23 @@ static INJECT_KEYS: [Key; KINDS.len()] = {
 /// What one kind asks of the data path for one request. The proxy knows these verbs, never kinds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Wait before the service sees the request. Whole microseconds.
-    Delay(Duration),
+    /// Wait. Whole microseconds.
+    Delay { time: Duration, when: When },
     /// Answer in the service's place.
     Respond(Answer),
     /// End the connection without an answer.
     Abort(Abort),
+}
+
+/// Where a request waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Before the service sees it.
+    Request,
+    /// Before the caller sees the head of the service's answer.
+    Response,
+    /// There too, but only until so much has passed since the request came.
+    Floor,
 }
 
 /// An injected answer.

@@ -16,7 +16,7 @@ use super::headers;
 use super::timer::Wake;
 use super::worker::Worker;
 use crate::drill::stage::Struck;
-use crate::fault::{Abort, Action, Answer};
+use crate::fault::{Abort, Action, Answer, When};
 use crate::plan::{FaultId, Plan};
 use crate::sli::ledger::Skip;
 
@@ -39,12 +39,25 @@ pub enum Held {
 /// answer or abort in file order wins.
 #[derive(Debug, Default)]
 pub struct Prescription {
+    /// Before the upstream.
     pub delay: Duration,
     pub end: Option<Ending>,
+    /// After the head of its answer.
+    pub late: Vec<Late>,
     /// The faults that take effect, for `x-backburn-fault`.
     pub faults: Vec<FaultId>,
     /// Set when it keeps the request waiting.
     pub place: Option<Place>,
+}
+
+/// A wait of the answer; counted when it is known how long it has to be.
+#[derive(Debug)]
+pub struct Late {
+    pub fault: FaultId,
+    pub kind: usize,
+    pub time: Duration,
+    /// `time` runs from the request's arrival.
+    pub floor: bool,
 }
 
 /// How a fault ends a request; `kind` is its index among the fault's kinds.
@@ -77,9 +90,15 @@ impl Prescription {
             let mut effective = false;
             for (kind, action) in actions.into_iter().enumerate() {
                 let verb = match action {
-                    Action::Delay(delay) => {
-                        prescription.delay = prescription.delay.saturating_add(delay);
+                    Action::Delay { time, when: When::Request } => {
+                        prescription.delay = prescription.delay.saturating_add(time);
                         books.injected(worker.id, route, fault, kind);
+                        effective = true;
+                        continue;
+                    }
+                    Action::Delay { time, when } => {
+                        let floor = when == When::Floor;
+                        prescription.late.push(Late { fault, kind, time, floor });
                         effective = true;
                         continue;
                     }
@@ -149,6 +168,42 @@ pub async fn hold(worker: &Worker, conn: &Conn, exchange: &mut Exchange, delay: 
         exchange.stage.books.delayed(worker.id, delay, actual);
     }
     held
+}
+
+/// Holds the answer, whose head is in, as `late` asks: delays add; the longest floor is what the
+/// request takes in all at least.
+pub async fn hold_answer(
+    worker: &Worker,
+    conn: &Conn,
+    exchange: &mut Exchange,
+    late: &[Late],
+) -> Held {
+    if late.is_empty() || !worker.shared.stage.load().injecting {
+        return Held::Released;
+    }
+    let passed = crate::clock::now().saturating_duration_since(exchange.arrived);
+    let mut added = Duration::ZERO;
+    let mut missing = Duration::ZERO;
+    for wait in late {
+        if wait.floor {
+            missing = missing.max(wait.time.saturating_sub(passed));
+        } else {
+            added = added.saturating_add(wait.time);
+        }
+    }
+    let asked = added.max(missing);
+    if asked.is_zero() {
+        return Held::Elapsed;
+    }
+    let due = late.iter().filter(|wait| !wait.floor || wait.time > passed);
+    let stage = &exchange.stage;
+    let Some(_place) = Place::take(&worker.shared.held, stage.plan.proxy.max_held) else {
+        due.for_each(|wait| stage.books.skipped(worker.id, wait.fault, Skip::MaxHeld));
+        return Held::Elapsed;
+    };
+    let route = exchange.outcome.route;
+    due.for_each(|wait| stage.books.injected(worker.id, route, wait.fault, wait.kind));
+    hold(worker, conn, exchange, asked).await
 }
 
 /// Reads the caller's body to its end, within bounds. True: all of it was read, so that the

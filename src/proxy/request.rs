@@ -59,12 +59,13 @@ pub async fn handle(
         Exchange::begin(Rc::clone(&worker), stage, arrived, head.method.clone(), route);
 
     // Before the upstream: what the faults of this route decided.
-    let mut faults = Vec::new();
+    let (mut faults, mut late) = (Vec::new(), Vec::new());
     let mut body = Some(body);
     if let Some(mut prescription) = decide(&worker, &exchange, service_id, &head) {
         exchange.outcome.hit = Hit::Yes;
         match inject(&worker, &conn, &mut exchange, &mut prescription, &mut body, &head).await {
-            Injected::Passed => faults = prescription.faults,
+            Injected::Passed => (faults, late) = (prescription.faults, prescription.late),
+            Injected::Spared => faults = prescription.faults,
             Injected::Ended(fault) => {
                 exchange.outcome.origin = Origin::Fault(fault);
                 exchange.finish(End::Complete);
@@ -140,6 +141,9 @@ pub async fn handle(
     }
     if lease.reached_never(&plan.safety) {
         worker.shared.never[usize::from(service_id)].store(true, Ordering::Relaxed);
+    }
+    if act::hold_answer(&worker, &conn, &mut exchange, &late).await == Held::Gone {
+        return Err(Severed);
     }
     headers::strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
@@ -224,16 +228,20 @@ fn decide(
 }
 
 fn holds(struck: &crate::drill::stage::Struck) -> bool {
-    use crate::fault::Action;
-    struck
-        .actions
-        .iter()
-        .any(|action| matches!(action, Action::Delay(_) | Action::Abort(Abort::Hang { .. })))
+    use crate::fault::{Action, When};
+    struck.actions.iter().any(|action| {
+        matches!(
+            action,
+            Action::Delay { when: When::Request, .. } | Action::Abort(Abort::Hang { .. })
+        )
+    })
 }
 
 enum Injected {
     /// On to the upstream (after a wait, perhaps).
     Passed,
+    /// The same, as if no fault had hit it: injection has ended while it waited.
+    Spared,
     Answered(crate::plan::FaultId, crate::fault::Answer, bool),
     /// Aborted: close the connection.
     Ended(crate::plan::FaultId),
@@ -253,15 +261,15 @@ async fn inject(
     if prescription.delay > std::time::Duration::ZERO {
         match act::hold(worker, conn, exchange, prescription.delay).await {
             Held::Elapsed => {}
-            Held::Released => return Injected::Passed,
+            Held::Released => return Injected::Spared,
             Held::Gone => return Injected::Gone,
         }
     }
-    let Some(ending) = prescription.end.take() else { return Injected::Passed };
     // Halted while it waited: nothing more is done to it.
     if prescription.delay > std::time::Duration::ZERO && !worker.shared.stage.load().injecting {
-        return Injected::Passed;
+        return Injected::Spared;
     }
+    let Some(ending) = prescription.end.take() else { return Injected::Passed };
     let fault = ending.fault;
     exchange.stage.books.injected(worker.id, exchange.outcome.route, fault, ending.kind);
     let expects_continue = head.headers.contains_key(header::EXPECT);
@@ -287,14 +295,14 @@ async fn inject(
         }
         Verb::Abort(Abort::Hang { cap }) => match act::hold(worker, conn, exchange, cap).await {
             // Halted, but its time was up before its turn to be let go came.
-            Held::Elapsed if !worker.shared.stage.load().injecting => Injected::Passed,
+            Held::Elapsed if !worker.shared.stage.load().injecting => Injected::Spared,
             Held::Elapsed => {
                 if let Some(body) = body.take() {
                     act::drain(body, expects_continue).await;
                 }
                 Injected::Ended(fault)
             }
-            Held::Released => Injected::Passed,
+            Held::Released => Injected::Spared,
             Held::Gone => Injected::Gone,
         },
     }

@@ -3,6 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+mod amount;
+
+pub use amount::{
+    Bandwidth, Bytes, Rate, bandwidth, bandwidth_readings, bytes, bytes_readings, rate,
+    rate_readings,
+};
+
 /// The longest duration the language knows: 366 days. Keeps every sum of times far from overflow.
 pub const LONGEST: Duration = Duration::from_hours(366 * 24);
 
@@ -159,6 +166,15 @@ pub fn share(text: &str) -> Result<Share, Misread> {
     }
 }
 
+/// Reads `"p99"`, `"p99.9"`: the share of samples below.
+pub fn quantile(text: &str) -> Result<Share, Misread> {
+    let read = text.strip_prefix('p').and_then(|number| share(&format!("{number}%")).ok());
+    read.ok_or_else(|| {
+        let message = format!("\"{text}\" is not a quantile");
+        Misread::new(message, "a quantile is p and a percentage, such as p50 or \"p99.9\"")
+    })
+}
+
 /// What a bare number may have meant as a duration: `300` → write "300ms" or "300s".
 pub fn duration_readings(number: &str) -> String {
     format!("write \"{number}ms\" or \"{number}s\"")
@@ -290,6 +306,14 @@ mod tests {
     }
 
     #[test]
+    fn quantiles_are_shares_below() {
+        assert_eq!(quantile("p99.9").map(Share::billionths), Ok(999_000_000));
+        for text in ["99", "p101", "p", "q50", "p-1", "50%"] {
+            assert!(quantile(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn bare_numbers_get_their_readings() {
         assert_eq!(share_readings("1"), "write \"1%\" or \"100%\"");
         assert_eq!(share_readings("0.05"), "write \"0.05%\" or \"5%\"");
@@ -307,6 +331,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in ".*", numbers in "[0-9.]{0,60}[a-zµ%]{0,3}") {
             let _ = (duration(&text), share(&text), duration(&numbers), share(&numbers));
+            let _ = (quantile(&text), quantile(&numbers));
             let _ = (share_readings(&text), share_readings(&numbers));
         }
     }
