@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use backburn::drill::Stage;
-use backburn::plan::{self, Plan};
+use backburn::drill::counters::Counters;
+use backburn::drill::stage::Scene;
+use backburn::drill::state::Position;
+use backburn::plan::{self, Asked, Plan};
 use backburn::sli::Ledger;
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::Method;
+use http::{HeaderMap, Method};
 
 /// A route's keys, by its number.
 type Keys = fn(usize) -> String;
@@ -18,6 +21,11 @@ fn plan_of(text: &str) -> Plan {
     assert!(notes.is_empty(), "{notes:?}");
     let (plan, _) = plan::compile(&scenario);
     plan.expect("the scenarios of this file are right")
+}
+
+fn asked<'a>(headers: &'a HeaderMap, host: &'a str, path: &'a str) -> Asked<'a> {
+    let method = &Method::GET;
+    Asked { only: None, method, host, path, query: None, headers, client: None }
 }
 
 fn routes(criterion: &mut Criterion) {
@@ -37,9 +45,11 @@ fn routes(criterion: &mut Criterion) {
                 "template" => (format!("/r{half}/77/items/9"), "t".to_owned()),
                 _ => ("/any/path".to_owned(), format!("h{half}.example")),
             };
-            assert!(plan.matcher.find(None, &Method::GET, &host, &path).is_some());
+            let headers = HeaderMap::new();
+            let asked = asked(&headers, &host, &path);
+            assert!(plan.matcher.find(&asked).is_some());
             criterion.bench_function(&format!("route/{shape}/{count}"), |bench| {
-                bench.iter(|| plan.matcher.find(None, &Method::GET, &host, &path));
+                bench.iter(|| plan.matcher.find(&asked));
             });
         }
     }
@@ -51,13 +61,22 @@ fn decide(criterion: &mut Criterion) {
             .map(|n| format!("[faults.f{n}]\nroutes = [\"*\"]\nprobability = \"1%\"\ninject.latency = \"1s\"\n"))
             .collect();
         let plan = Arc::new(plan_of(&text));
-        let books = Arc::new(Ledger::new(1).open(Arc::clone(&plan)));
-        let stage = Stage::new(plan, books, 42, true, None);
+        let now = backburn::clock::now();
+        let scene = Scene {
+            seed: 42,
+            position: Position::Phase(0),
+            injecting: true,
+            releasing: false,
+            phase_began: now,
+        };
+        let stage = Stage::new(plan, &Ledger::new(1), &mut Counters::default(), scene);
+        let headers = HeaderMap::new();
+        let asked = asked(&headers, "t", "/");
         let mut struck = Vec::new();
         criterion.bench_function(&format!("decide/{count} faults"), |bench| {
             bench.iter(|| {
                 struck.clear();
-                stage.decide(0, 0, &mut struck);
+                stage.decide(0, 0, &asked, now, &mut struck);
             });
         });
     }

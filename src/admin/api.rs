@@ -75,7 +75,7 @@ fn describe(state: &AdminState) -> Value {
     let now = crate::clock::now();
     let standing = control.standing(now);
     let stage = control.stage.load_full();
-    let snapshot = stage.books.snapshot();
+    let snapshot = control.ledger().snapshot(&stage.plan);
     let began =
         jiff::Timestamp::try_from(control.began()).map(|when| when.to_string()).unwrap_or_default();
     json!({

@@ -24,7 +24,7 @@ use crate::sli::snapshot::Buckets;
 pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: HeaderMap) -> Response {
     let stage = state.control.stage.load_full();
     let view = View {
-        snapshot: stage.books.snapshot(),
+        snapshot: state.control.ledger().snapshot(&stage.plan),
         standing: state.control.standing(crate::clock::now()),
         plan: Arc::clone(&stage.plan),
         drill: state.control.drill_id().to_owned(),

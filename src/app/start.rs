@@ -16,8 +16,8 @@ use super::files::{self, Instance, RunFiles};
 use super::running::Running;
 use crate::admin::{self, AdminState};
 use crate::drill::Control;
-use crate::plan::{Plan, ServiceId};
-use crate::proxy::{Shared, listen, worker};
+use crate::plan::Plan;
+use crate::proxy::{Never, OwnPort, Shared, listen, worker};
 use crate::sli::Ledger;
 
 /// Descriptors kept back for listeners, admin, files and the runtime's own.
@@ -118,11 +118,12 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     }
     let files = crate::os::raise_file_limit();
 
-    let mut listeners = Vec::new();
+    let (mut listeners, mut own_ports) = (Vec::new(), Vec::new());
     bind(&mut listeners, "proxy", options.listen.unwrap_or(plan.proxy.listen), None)?;
-    for (id, service) in plan.services.iter().enumerate() {
+    for service in &plan.services {
         if let Some(address) = service.listen {
-            bind(&mut listeners, &service.name, address, Some(id as ServiceId))?;
+            bind(&mut listeners, &service.name, address, Some(own_ports.len() as OwnPort))?;
+            own_ports.push(Arc::clone(&service.name));
         }
     }
     let admin_listener = listen::bind(admin_address).map_err(|source| StartError::Bind {
@@ -172,7 +173,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         draining: drained,
         held: Arc::clone(&held),
         load: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
-        never: plan.services.iter().map(|service| AtomicBool::new(service.never)).collect(),
+        own_ports: own_ports.into(),
+        never: Never::default(),
         epoch: now,
     });
     mark_never(&plan, &shared).await;
@@ -199,18 +201,18 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let mut services: Vec<(String, String)> = Vec::new();
     let mut proxy = String::new();
     let mut acceptors = tokio::task::JoinSet::new();
-    for (listener, only) in listeners {
+    for (listener, port) in listeners {
         let address = listener.local_addr().map_err(StartError::Os)?;
-        match only {
+        match port {
             None => proxy = format!("http://{address}"),
-            Some(id) => services.push((
-                plan.services[usize::from(id)].name.to_string(),
+            Some(port) => services.push((
+                shared.own_ports[usize::from(port)].to_string(),
                 format!("http://{address}"),
             )),
         }
         acceptors.spawn(listen::accept(
             listener,
-            only,
+            port,
             Arc::clone(&shared),
             senders.clone(),
             Arc::clone(&room),
@@ -275,17 +277,17 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 }
 
 fn bind(
-    listeners: &mut Vec<(TcpListener, Option<ServiceId>)>,
+    listeners: &mut Vec<(TcpListener, Option<OwnPort>)>,
     what: &str,
     address: SocketAddr,
-    only: Option<ServiceId>,
+    port: Option<OwnPort>,
 ) -> Result<(), StartError> {
     let listener = listen::bind(address).map_err(|source| StartError::Bind {
         what: what.to_owned(),
         address,
         source,
     })?;
-    listeners.push((listener, only));
+    listeners.push((listener, port));
     Ok(())
 }
 
@@ -300,7 +302,7 @@ async fn resolve(service: &crate::plan::Service) -> Vec<SocketAddr> {
 /// A service that is this process itself would loop for ever.
 async fn refuse_own_addresses(
     plan: &Plan,
-    listeners: &[(TcpListener, Option<ServiceId>)],
+    listeners: &[(TcpListener, Option<OwnPort>)],
     admin: SocketAddr,
 ) -> Result<(), StartError> {
     let mut own = vec![admin];
@@ -322,14 +324,15 @@ async fn refuse_own_addresses(
 }
 
 /// Services whose address lies in a `never` network are marked before the first request.
-async fn mark_never(plan: &Plan, shared: &Shared) {
-    for (service, never) in plan.services.iter().zip(&shared.never) {
-        if plan.safety.never_networks.is_empty() || never.load(Ordering::Relaxed) {
+pub(super) async fn mark_never(plan: &Plan, shared: &Shared) {
+    for service in &plan.services {
+        let mark = shared.never.of(service);
+        if plan.safety.never_networks.is_empty() || mark.load(Ordering::Relaxed) {
             continue;
         }
         if resolve(service).await.iter().any(|address| plan.safety.is_never(address.ip())) {
             tracing::warn!(service = %service.name, "lies in `[safety] never`: it is not faulted");
-            never.store(true, Ordering::Relaxed);
+            mark.store(true, Ordering::Relaxed);
         }
     }
 }

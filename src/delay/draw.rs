@@ -9,7 +9,7 @@ use super::Written;
 use super::special::{gamma_p, normal_cdf};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::dice::Dice;
-use crate::units::Share;
+use crate::units::{Share, show_duration};
 
 /// The 99th percentile of the standard normal distribution.
 const Z99: f64 = 2.326_347_874_040_841;
@@ -21,6 +21,14 @@ const TRIES: u32 = 64;
 pub struct Draw {
     shape: Shape,
     cap: Duration,
+    /// As a person would say it.
+    shown: String,
+}
+
+impl std::fmt::Display for Draw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
 }
 
 /// In seconds.
@@ -69,7 +77,11 @@ impl Draw {
 pub(super) fn of(delay: &Located<Written>, cap: Duration) -> Result<(Draw, f64), Diagnostics> {
     let (shape, kept) = shape(delay, cap)?;
     // Whole microseconds too, for whoever asks for less.
-    Ok((Draw { shape, cap: Duration::from_micros(cap.as_micros() as u64) }, kept))
+    let shown = match delay.value {
+        Written::Fixed(_) => delay.value.to_string(),
+        _ => format!("{}, at most {}", delay.value, show_duration(cap)),
+    };
+    Ok((Draw { shape, cap: Duration::from_micros(cap.as_micros() as u64), shown }, kept))
 }
 
 fn shape(delay: &Located<Written>, cap: Duration) -> Result<(Shape, f64), Diagnostics> {

@@ -122,6 +122,40 @@ enum Written {
     Quantiles(Vec<(Located<Share>, Located<Duration>)>),
 }
 
+impl std::fmt::Display for Written {
+    /// As a person would say it: `300ms`, `lognormal (median 120ms, p99 2s)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let show = |time: &Duration| show_duration(*time);
+        match self {
+            Self::Fixed(time) => f.write_str(&show(time)),
+            Self::Uniform { min, max } => write!(f, "{} to {}", show(min), show(max)),
+            Self::Normal { mean, std_dev } => {
+                write!(f, "normal (mean {}, std_dev {})", show(mean), show(std_dev))
+            }
+            Self::LogNormal { median, p99 } => {
+                write!(f, "lognormal (median {}, p99 {})", show(median), show(p99))
+            }
+            Self::Exponential { mean } => write!(f, "exponential (mean {})", show(mean)),
+            Self::Pareto { scale, shape } => {
+                write!(f, "pareto (scale {}, shape {shape})", show(scale))
+            }
+            Self::Gamma { mean, shape } => write!(f, "gamma (mean {}, shape {shape})", show(mean)),
+            Self::Weibull { scale, shape } => {
+                write!(f, "weibull (scale {}, shape {shape})", show(scale))
+            }
+            Self::Quantiles(points) => {
+                f.write_str("quantiles (")?;
+                for (n, (share, time)) in points.iter().enumerate() {
+                    let comma = if n > 0 { ", " } else { "" };
+                    let quantile = share.value.as_f64() * 100.0;
+                    write!(f, "{comma}p{quantile} {}", show(&time.value))?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
 /// A delay as written, with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delay(Located<Written>);

@@ -1,21 +1,24 @@
-//! The handle through which the API, signals, the HALT file and the clock act on the drill. It
-//! publishes what follows: first the new stage, then the order to let held requests go, so that a
-//! request that starts to wait after the order finds that it need not.
+//! The handle through which the API, signals, the HALT file, reloads and the clock act on the
+//! drill. It publishes what follows: first the new stage, then the order to let held requests go,
+//! so that a request that starts to wait after the order finds that it need not.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use super::stage::Stage;
-use super::state::{Change, Drill, Halt, Refusal, State};
+use super::counters::Counters;
+use super::stage::{Scene, Stage, booked};
+use super::state::{Adopted, Change, Drill, Halt, Position, Refusal, State, Step};
 use crate::plan::Plan;
 use crate::sli::{Ledger, Snapshot};
 
 /// Held requests go on at this many a second at least.
 const RELEASE_PER_SECOND: f64 = 4000.0;
+/// The most notes that are kept; the first go first.
+const NOTES: usize = 1000;
 
 /// Order to the workers: let every held request go, at this many a second over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -41,7 +44,9 @@ pub struct Control {
     /// What runs right now; requests take it from here.
     pub stage: Arc<ArcSwap<Stage>>,
     pub release: watch::Sender<Release>,
-    drill: Mutex<Drill>,
+    /// Rung when the clock has to be looked at sooner than was known.
+    pub changed: Notify,
+    drill: Mutex<Whole>,
     ledger: Arc<Ledger>,
     id: String,
     seed: u64,
@@ -52,29 +57,57 @@ pub struct Control {
     halt_file: Option<PathBuf>,
 }
 
+/// What changes together.
+#[derive(Debug)]
+struct Whole {
+    drill: Drill,
+    counters: Counters,
+    notes: Vec<Note>,
+}
+
+/// What somebody wrote down while the drill ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub at: SystemTime,
+    /// The phase's name, or what stands for none.
+    pub phase: Arc<str>,
+    pub text: String,
+    pub team: Option<String>,
+    /// Work done by hand, in minutes.
+    pub toil_minutes: Option<u32>,
+}
+
 /// A drill as seen from outside.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub state: State,
     pub injecting: bool,
+    /// The last phase, or the drill's longest time, is over.
     pub over: bool,
     pub halt: Option<Halt>,
     pub elapsed: Duration,
+    pub position: Position,
+    /// What requests that arrive now are booked under.
+    pub booked: Arc<str>,
+    pub phase_elapsed: Duration,
+    /// `None`: only a facilitator ends the phase, or there is none.
+    pub phase_left: Option<Duration>,
 }
 
 impl Control {
     pub fn new(ledger: Arc<Ledger>, plan: Arc<Plan>, settings: Settings, now: Instant) -> Self {
         let pass_through = outside(&plan.safety.environments, settings.environment.as_deref());
         let began = crate::clock::wall();
-        let drill = Drill::new(now, settings.hold, plan.safety.max_drill);
-        let injecting = drill.may_inject() && pass_through.is_none();
-        let books = Arc::new(ledger.open(Arc::clone(&plan)));
+        let drill = Drill::new(now, settings.hold, plan.safety.max_drill, script(&plan));
         let id = drill_id(began, &plan.name);
-        let stage = Stage::new(plan, books, settings.seed, injecting, None);
+        let mut counters = Counters::default();
+        let scene = scene(&drill, settings.seed, pass_through.is_none(), now);
+        let stage = Stage::new(plan, &ledger, &mut counters, scene);
         Self {
             stage: Arc::new(ArcSwap::from_pointee(stage)),
             release: watch::Sender::new(Release::default()),
-            drill: Mutex::new(drill),
+            changed: Notify::new(),
+            drill: Mutex::new(Whole { drill, counters, notes: Vec::new() }),
             ledger,
             id,
             seed: settings.seed,
@@ -99,51 +132,64 @@ impl Control {
     pub fn pass_through(&self) -> Option<&str> {
         self.pass_through.as_deref()
     }
+    /// The plan in force.
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.stage.load().plan)
+    }
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
 
-    fn drill(&self) -> MutexGuard<'_, Drill> {
+    fn whole(&self) -> MutexGuard<'_, Whole> {
         // A panic elsewhere leaves the drill as it was: every change is made whole.
         self.drill.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn standing(&self, now: Instant) -> Standing {
-        let drill = self.drill();
+        let whole = self.whole();
+        let drill = &whole.drill;
         Standing {
             state: drill.state(),
-            injecting: self.injects(&drill),
+            injecting: drill.may_inject() && self.pass_through.is_none(),
             over: drill.is_over(),
             halt: drill.halt_note().cloned(),
             elapsed: drill.elapsed(now),
+            position: drill.position(),
+            booked: booked(&self.stage.load().plan, drill.position()),
+            phase_elapsed: drill.phase_elapsed(now),
+            phase_left: drill.phase_left(now),
         }
     }
 
     pub fn is_halted(&self) -> bool {
-        self.drill().state() == State::Halted
+        self.whole().drill.state() == State::Halted
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        self.stage.load().books.snapshot()
+        self.ledger.snapshot(&self.plan())
     }
 
-    fn injects(&self, drill: &Drill) -> bool {
-        drill.may_inject() && self.pass_through.is_none()
+    /// Whole seconds since the process began: the ledger's one-second cells.
+    pub fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_secs()
     }
 
-    /// Makes the stage follow the drill; when injection ends, lets held requests go.
-    fn publish(&self, drill: &Drill, now: Instant) {
-        let injecting = self.injects(drill);
+    /// How many callers a fault's `per` has forgotten for want of room.
+    pub fn evicted(&self, fault: &str) -> u64 {
+        self.whole().counters.evicted(fault)
+    }
+
+    /// Puts what follows from the drill, and a new plan if there is one, on stage; when injection
+    /// ends, lets held requests go.
+    fn publish(&self, whole: &mut Whole, plan: Option<Arc<Plan>>, now: Instant) {
+        let Whole { drill, counters, .. } = whole;
         let current = self.stage.load_full();
-        if current.injecting == injecting {
-            return;
-        }
-        let second = now.saturating_duration_since(self.epoch).as_secs();
-        self.stage.store(Arc::new(Stage::new(
-            Arc::clone(&current.plan),
-            Arc::clone(&current.books),
-            self.seed,
-            injecting,
-            Some(&current),
-        )));
-        if !injecting {
+        let scene = scene(drill, self.seed, self.pass_through.is_none(), now);
+        let plan = plan.unwrap_or_else(|| Arc::clone(&current.plan));
+        self.stage.store(Arc::new(Stage::new(plan, &self.ledger, counters, scene)));
+        self.changed.notify_one();
+        if scene.releasing && !current.releasing {
+            let second = self.second(now);
             let mut per_second = RELEASE_PER_SECOND.max(2.0 * self.ledger.recent_rate(second));
             if drill.state() == State::Finished {
                 // The end does not wait for ever: all who can be held are out within five seconds.
@@ -155,12 +201,28 @@ impl Control {
         }
     }
 
+    /// Puts another plan in the place of the one in force: one swap. The drill's clock, its place
+    /// in the script and all counts go on.
+    pub fn adopt(&self, plan: Arc<Plan>, now: Instant) -> Adopted {
+        let mut whole = self.whole();
+        let adopted = whole.drill.adopt(now, script(&plan));
+        self.publish(&mut whole, Some(plan), now);
+        drop(whole);
+        if let Adopted::Gone(phase) = &adopted {
+            tracing::warn!(%phase, "the running phase is gone: paused before what followed it");
+        }
+        adopted
+    }
+
     /// The panic button: latching, always possible. True when this call did it.
     pub fn halt(&self, now: Instant, by: &str, reason: &str) -> bool {
-        let mut drill = self.drill();
-        let change = drill.halt(now, Halt { by: by.to_owned(), reason: reason.to_owned() });
-        self.publish(&drill, now);
-        drop(drill);
+        let mut whole = self.whole();
+        let note = Halt { by: by.to_owned(), reason: reason.to_owned() };
+        let change = whole.drill.halt(now, note);
+        if change == Change::Made {
+            self.publish(&mut whole, None, now);
+        }
+        drop(whole);
         if change == Change::Made {
             tracing::warn!(by, reason, "HALTED: nothing is injected until `rearm` and `resume`");
         }
@@ -169,17 +231,17 @@ impl Control {
 
     /// Lifts a halt into a pause and deletes the HALT file.
     pub fn rearm(&self, now: Instant, reason: &str) -> Result<Change, Refusal> {
-        let mut drill = self.drill();
+        let mut whole = self.whole();
         if let Some(path) = self.halt_file.as_ref().filter(|path| path.exists())
-            && drill.state() == State::Halted
+            && whole.drill.state() == State::Halted
             && !reason.trim().is_empty()
         {
             // First the file: left behind, it would halt the drill again at once.
             std::fs::remove_file(path)
                 .map_err(|error| Refusal(format!("cannot delete {}: {error}", path.display())))?;
         }
-        let change = drill.rearm(now, reason)?;
-        self.publish(&drill, now);
+        let change = whole.drill.rearm(now, reason)?;
+        self.publish(&mut whole, None, now);
         tracing::info!(reason, "rearmed: paused until `resume`");
         Ok(change)
     }
@@ -193,35 +255,87 @@ impl Control {
     pub fn start(&self, now: Instant) -> Result<Change, Refusal> {
         self.change(now, Drill::start)
     }
+    /// Ends the phase, or goes to the one that is named.
+    pub fn next(&self, now: Instant, to: Option<&str>) -> Result<Change, Refusal> {
+        self.change(now, |drill, now| drill.next(now, to))
+    }
 
     fn change(
         &self,
         now: Instant,
         how: impl FnOnce(&mut Drill, Instant) -> Result<Change, Refusal>,
     ) -> Result<Change, Refusal> {
-        let mut drill = self.drill();
-        let change = how(&mut drill, now)?;
-        self.publish(&drill, now);
+        let mut whole = self.whole();
+        let change = how(&mut whole.drill, now)?;
         if change == Change::Made {
-            tracing::info!(state = drill.state().as_str(), "drill");
+            self.publish(&mut whole, None, now);
+            log(&whole.drill);
         }
         Ok(change)
     }
 
     pub fn finish(&self, now: Instant) {
-        let mut drill = self.drill();
-        drill.finish(now);
-        self.publish(&drill, now);
+        let mut whole = self.whole();
+        if whole.drill.finish(now) == Change::Made {
+            self.publish(&mut whole, None, now);
+        }
     }
 
-    /// Ends injection when the drill's longest time is over.
+    /// Goes on to the next phase, and ends injection, when it is time.
     pub fn tick(&self, now: Instant) {
-        let mut drill = self.drill();
-        if drill.tick(now) {
-            self.publish(&drill, now);
+        let mut whole = self.whole();
+        let passed = whole.drill.tick(now);
+        if passed.anything() {
+            self.publish(&mut whole, None, now);
+        }
+        if passed.phase {
+            log(&whole.drill);
+        }
+        if passed.drill {
             tracing::info!("max_drill is over: nothing is injected any more, recording goes on");
         }
     }
+
+    /// When [`Control::tick`] is due; `None`: not before something else happens.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        self.whole().drill.due(now)
+    }
+
+    /// Writes something down, with the time and the phase.
+    pub fn note(&self, text: String, team: Option<String>, toil_minutes: Option<u32>) -> Note {
+        let mut whole = self.whole();
+        let phase = booked(&self.stage.load().plan, whole.drill.position());
+        let note = Note { at: crate::clock::wall(), phase, text, team, toil_minutes };
+        if whole.notes.len() >= NOTES {
+            whole.notes.remove(0);
+        }
+        whole.notes.push(note.clone());
+        tracing::info!(phase = %note.phase, text = %note.text, "note");
+        note
+    }
+
+    pub fn notes(&self) -> Vec<Note> {
+        self.whole().notes.clone()
+    }
+}
+
+fn script(plan: &Plan) -> Vec<Step> {
+    plan.phases.iter().map(Step::from).collect()
+}
+
+fn scene(drill: &Drill, seed: u64, allowed: bool, now: Instant) -> Scene {
+    Scene {
+        seed,
+        position: drill.position(),
+        injecting: drill.may_inject() && allowed,
+        releasing: drill.releases(),
+        phase_began: now.checked_sub(drill.phase_elapsed(now)).unwrap_or(now),
+    }
+}
+
+fn log(drill: &Drill) {
+    let phase = drill.step().map_or("none", |step| &*step.name);
+    tracing::info!(state = drill.state().as_str(), phase, "drill");
 }
 
 /// Why this environment gets pass-through only.

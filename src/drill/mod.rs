@@ -1,7 +1,9 @@
-//! The drill: pure state (`state`), what is armed right now (`stage`), and the one handle through
-//! which the API, signals, the HALT file and the clock act on it (`control`).
+//! The drill: pure state (`state`), what is armed right now (`stage`), what outlives a stage
+//! (`counters`), and the one handle through which the API, signals, the HALT file, reloads and the
+//! clock act on it (`control`).
 
 pub mod control;
+pub mod counters;
 pub mod stage;
 pub mod state;
 

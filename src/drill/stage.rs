@@ -23,6 +23,8 @@ pub struct Stage {
     pub position: Position,
     /// False: nothing is injected, whatever is armed.
     pub injecting: bool,
+    /// Held requests go on as if no fault had hit them.
+    pub releasing: bool,
     /// By id: the faults, as they are in this phase.
     faults: Box<[Arc<Fault>]>,
     draws: Box<[Draw]>,
@@ -38,6 +40,7 @@ pub struct Scene {
     pub seed: u64,
     pub position: Position,
     pub injecting: bool,
+    pub releasing: bool,
     /// When the phase would have begun had it never been paused.
     pub phase_began: Instant,
 }
@@ -104,7 +107,7 @@ pub fn booked(plan: &Plan, position: Position) -> Arc<str> {
 impl Stage {
     /// Arms the phase's enabled faults. Counters go on by name.
     pub fn new(plan: Arc<Plan>, ledger: &Ledger, counters: &mut Counters, scene: Scene) -> Self {
-        let Scene { seed, position, injecting, phase_began } = scene;
+        let Scene { seed, position, injecting, releasing, phase_began } = scene;
         let phase = position.phase().map(|id| &plan.phases[usize::from(id)]);
         let booked = booked(&plan, position);
         let mut faults: Vec<Arc<Fault>> = plan.faults.to_vec();
@@ -150,7 +153,7 @@ impl Stage {
         let ramp = ramp.map(|over| Ramp { from: phase_began, over });
         let books = ledger.open(Arc::clone(&plan), &booked, phase);
         let (faults, draws) = (faults.into(), draws.into());
-        Self { plan, books, position, injecting, faults, draws, by_route, ramp }
+        Self { plan, books, position, injecting, releasing, faults, draws, by_route, ramp }
     }
 
     /// A fault as it is in this phase.

@@ -22,7 +22,7 @@ fn plan(faults: &str) -> Arc<Plan> {
 
 fn scene(seed: u64) -> Scene {
     let phase_began = crate::clock::now();
-    Scene { seed, position: Position::Phase(0), injecting: true, phase_began }
+    Scene { seed, position: Position::Phase(0), injecting: true, releasing: false, phase_began }
 }
 
 fn stage(faults: &str, seed: u64) -> Stage {
@@ -272,9 +272,10 @@ fn each_caller_is_counted_for_itself() {
     let stage = stage(&fault("a", who), 7);
     let now = crate::clock::now();
     let hit = |name: &str| !hit_at(&stage, &user(name), now).is_empty();
-    assert_eq!([hit("a"), hit("b"), hit("a"), hit("a"), hit("b"), hit("b")], [
-        true, true, true, false, true, false
-    ]);
+    assert_eq!(
+        [hit("a"), hit("b"), hit("a"), hit("a"), hit("b"), hit("b")],
+        [true, true, true, false, true, false]
+    );
     assert!(hits(&stage, 10).concat().is_empty(), "no value, no hit");
 }
 
@@ -297,7 +298,8 @@ fn a_limit_lasts_through_phases() {
 
 #[test]
 fn only_those_asked_for_are_eligible() {
-    let only = "only = { methods = [\"GET\"], headers = { x-user = { regex = \"^a\" } } }\nfirst = 1";
+    let only =
+        "only = { methods = [\"GET\"], headers = { x-user = { regex = \"^a\" } } }\nfirst = 1";
     let stage = stage(&fault("a", only), 7);
     let now = crate::clock::now();
     let hit = |name: &str| !hit_at(&stage, &user(name), now).is_empty();

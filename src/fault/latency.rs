@@ -91,6 +91,13 @@ impl Fault for Compiled {
     fn decide(&self, dice: &mut Dice) -> Action {
         Action::Delay { time: self.draw.sample(dice), when: self.when }
     }
+    fn describe(&self) -> String {
+        match self.when {
+            When::Request => format!("waits {}", self.draw),
+            When::Response => format!("holds the answer for {}", self.draw),
+            When::Floor => format!("takes at least {}", self.draw),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -157,7 +157,9 @@ impl Conditions {
 
     fn takes_client(&self, asked: &Asked<'_>) -> bool {
         self.clients.is_empty()
-            || asked.client.is_some_and(|client| self.clients.iter().any(|net| net.contains(client)))
+            || asked
+                .client
+                .is_some_and(|client| self.clients.iter().any(|net| net.contains(client)))
     }
 
     /// The first thing that does not hold, in words; `None`: all does.
@@ -257,10 +259,14 @@ impl FromStr for Selector {
         }
         match text.split_once(':') {
             Some((_, "")) | None => Err("nothing is named"),
-            Some(("header", name)) => name.parse().map(Self::Header).map_err(|_| "not a header's name"),
+            Some(("header", name)) => {
+                name.parse().map(Self::Header).map_err(|_| "not a header's name")
+            }
             Some(("cookie", name)) => Ok(Self::Cookie(name.to_owned())),
             Some(("query", name)) => Ok(Self::Query(name.to_owned())),
-            Some(_) => Err("callers are told apart by a header, a cookie, a query or the client-ip"),
+            Some(_) => {
+                Err("callers are told apart by a header, a cookie, a query or the client-ip")
+            }
         }
     }
 }

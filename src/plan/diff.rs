@@ -36,7 +36,14 @@ impl Changes {
 pub fn changes(old: &Plan, new: &Plan) -> Changes {
     let mut found = Changes::default();
     whole(old, new, &mut found);
-    each(&old.services, &new.services, &mut found, "service", |service| &service.name, same_service);
+    each(
+        &old.services,
+        &new.services,
+        &mut found,
+        "service",
+        |service| &service.name,
+        same_service,
+    );
     let named = |plan: &Plan| plan.routes.len() - plan.services.len();
     let (before, after) = (&old.routes[..named(old)], &new.routes[..named(new)]);
     let same = |a: &Route, b: &Route| same_route(old, a, new, b);
@@ -112,9 +119,8 @@ fn pairs<'p, T>(
     new: &'p [T],
     name: impl Fn(&T) -> &Arc<str>,
 ) -> impl Iterator<Item = (&'p T, &'p T)> {
-    new.iter().filter_map(move |item| {
-        Some((old.iter().find(|known| name(known) == name(item))?, item))
-    })
+    new.iter()
+        .filter_map(move |item| Some((old.iter().find(|known| name(known) == name(item))?, item)))
 }
 
 fn same_service(a: &Service, b: &Service) -> bool {
@@ -126,9 +132,8 @@ fn same_service(a: &Service, b: &Service) -> bool {
 }
 
 fn same_route(old: &Plan, a: &Route, new: &Plan, b: &Route) -> bool {
-    let service = |plan: &Plan, route: &Route| {
-        Arc::clone(&plan.services[usize::from(route.service)].name)
-    };
+    let service =
+        |plan: &Plan, route: &Route| Arc::clone(&plan.services[usize::from(route.service)].name);
     a.protected == b.protected
         && a.operation == b.operation
         && service(old, a) == service(new, b)
@@ -138,9 +143,7 @@ fn same_route(old: &Plan, a: &Route, new: &Plan, b: &Route) -> bool {
 /// Both match the same requests.
 fn same_requests(a: &Route, b: &Route) -> bool {
     match (&a.rule, &b.rule) {
-        (Some(a), Some(b)) => {
-            a.path == b.path && a.host == b.host && a.conditions == b.conditions
-        }
+        (Some(a), Some(b)) => a.path == b.path && a.host == b.host && a.conditions == b.conditions,
         (None, None) => true,
         _ => false,
     }
@@ -205,11 +208,10 @@ fn fault_widens(was: &Fault, is: &Fault, at: &str, found: &mut Changes) {
 fn hits_more(was: Who, is: Who) -> bool {
     match (was, is) {
         (Who::All, _) => false,
-        (_, Who::All) => true,
         (Who::Probability { share: was, .. }, Who::Probability { share: is, .. }) => is > was,
         (Who::First(was), Who::First(is)) => is > was,
         (Who::Every(was), Who::Every(is)) => is < was,
-        // Another way to choose: nobody can say.
+        // All, or another way to choose: nobody can say.
         _ => true,
     }
 }

@@ -68,16 +68,44 @@ fn what_widens_is_told_first() {
         ("probability = \"5%\"", "", "fault `slow`: 5% → all"),
         ("limit = 100", "", "fault `slow`: its `limit` is higher or gone"),
         ("limit = 100", "limit = 101", "fault `slow`: its `limit` is higher or gone"),
-        ("routes = [\"charge\"]\nprobability = \"5%\"", "routes = [\"charge\", \"items\"]\nprobability = \"5%\"", "fault `slow` is now on items too"),
-        ("only = { methods = [\"POST\"] }", "", "fault `broken` is not `only` for the same requests any more"),
+        (
+            "routes = [\"charge\"]\nprobability = \"5%\"",
+            "routes = [\"charge\", \"items\"]\nprobability = \"5%\"",
+            "fault `slow` is now on items too",
+        ),
+        (
+            "only = { methods = [\"POST\"] }",
+            "",
+            "fault `broken` is not `only` for the same requests any more",
+        ),
         ("\"300ms\"", "\"3s\"", "fault `slow` does something else: waits 300ms → waits 3s"),
         ("protected = true", "", "route `admin` is no longer protected"),
-        ("path = \"/charge\"", "path = \"/{*rest}\"", "route `charge`, which has faults, matches other requests"),
-        ("faults = [\"slow\"]", "faults = [\"slow\", \"broken\"]", "phase `storm`: fault `broken` is active: 1% of charge; answers 503"),
-        ("faults = [\"slow\"]", "faults = [\"slow\"]\nset.slow.probability = \"50%\"", "phase `storm`: fault `slow`: 5% → 50%"),
+        (
+            "path = \"/charge\"",
+            "path = \"/{*rest}\"",
+            "route `charge`, which has faults, matches other requests",
+        ),
+        (
+            "faults = [\"slow\"]",
+            "faults = [\"slow\", \"broken\"]",
+            "phase `storm`: fault `broken` is active: 1% of charge; answers 503",
+        ),
+        (
+            "faults = [\"slow\"]",
+            "faults = [\"slow\"]\nset.slow.probability = \"50%\"",
+            "phase `storm`: fault `slow`: 5% → 50%",
+        ),
         ("ramp = \"30s\"", "", "phase `storm`: probabilities climb faster: 30s → at once"),
-        ("[[phases]]\nname = \"calm\"", "[[phases]]\nname = \"new\"\nfor = \"1s\"\nfaults = [\"*\"]\n[[phases]]\nname = \"calm\"", "phase `new` is new, with slow, broken"),
-        ("[slos.all]", "[faults.more]\nroutes = [\"items\"]\nevery = 3\ninject.abort = \"reset\"\n[slos.all]", "fault `more` is new: every 3 of items; resets the connection"),
+        (
+            "[[phases]]\nname = \"calm\"",
+            "[[phases]]\nname = \"new\"\nfor = \"1s\"\nfaults = [\"*\"]\n[[phases]]\nname = \"calm\"",
+            "phase `new` is new, with slow, broken",
+        ),
+        (
+            "[slos.all]",
+            "[faults.more]\nroutes = [\"items\"]\nevery = 3\ninject.abort = \"reset\"\n[slos.all]",
+            "fault `more` is new: every 3 of items; resets the connection",
+        ),
     ];
     for (from, to, want) in cases {
         let found = with(from, to);
@@ -106,7 +134,10 @@ fn what_narrows_is_only_told_as_changed() {
 #[test]
 fn added_and_removed_by_name() {
     let found = with("[slos.all]", "[slos.every]");
-    assert_eq!((found.added, found.removed), (vec!["SLO `every`".into()], vec!["SLO `all`".into()]));
+    assert_eq!(
+        (found.added, found.removed),
+        (vec!["SLO `every`".into()], vec!["SLO `all`".into()])
+    );
     let slow = &BASE[BASE.find("[faults.slow]").unwrap()..BASE.find("[faults.broken]").unwrap()];
     let moved = BASE.replace(slow, "").replace("[slos.all]", &format!("{slow}[slos.all]"));
     let found = changes(&plan(BASE), &plan(&moved));
@@ -117,7 +148,10 @@ fn added_and_removed_by_name() {
 fn what_only_a_start_can_change_stays_and_is_named() {
     let live = plan(BASE);
     let text = BASE
-        .replace("name = \"t\"", "name = \"t\"\nseed = 3\n[safety]\nmax_drill = \"1h\"\n[proxy]\nworkers = 3")
+        .replace(
+            "name = \"t\"",
+            "name = \"t\"\nseed = 3\n[safety]\nmax_drill = \"1h\"\n[proxy]\nworkers = 3",
+        )
         .replace("[services.pay]", "[services.pay]\nlisten = \"127.0.0.1:8910\"");
     let mut new = plan(&text);
     let restart = settle(&live, &mut new);

@@ -432,13 +432,7 @@ mod tests {
                 HostRule::Any => (2, 0),
             };
             if fits {
-                fitting.push((
-                    rank,
-                    host_rank,
-                    longer,
-                    u8::from(methods.is_empty()),
-                    rule.route,
-                ));
+                fitting.push((rank, host_rank, longer, u8::from(methods.is_empty()), rule.route));
             }
         }
         fitting.into_iter().min().map(|(.., route)| route)

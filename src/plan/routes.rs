@@ -214,7 +214,8 @@ pub(super) fn conditions(
                     .hint("write `host = \"…\"` in the route"),
             );
         }
-        fields.extend(test(spec, notes).map(|says| Field { place: FieldPlace::Header(name), says }));
+        fields
+            .extend(test(spec, notes).map(|says| Field { place: FieldPlace::Header(name), says }));
     }
     for spec in query {
         let place = FieldPlace::Query(spec.name.value.clone());
@@ -258,9 +259,10 @@ pub(super) fn selector(text: &Located<String>, notes: &mut Diagnostics) -> Optio
     match text.value.parse() {
         Ok(selector) => Some(selector),
         Err(why) => {
-            notes.push(Diagnostic::error(text.at, why).hint(
-                "\"header:NAME\", \"cookie:NAME\", \"query:NAME\" or \"client-ip\"",
-            ));
+            notes.push(
+                Diagnostic::error(text.at, why)
+                    .hint("\"header:NAME\", \"cookie:NAME\", \"query:NAME\" or \"client-ip\""),
+            );
             None
         }
     }
@@ -300,7 +302,6 @@ pub(super) fn ambiguous(rules: &[Arc<Rule>], places: &[Place], notes: &mut Diagn
         same.push(at);
     }
 }
-
 
 /// Some request may fit both, and neither is the more specific. Decided by how they are written:
 /// whether two regular expressions have a text in common is not asked.

@@ -15,9 +15,11 @@ use super::exchange::Exchange;
 use super::headers;
 use super::timer::Wake;
 use super::worker::Worker;
+use crate::drill::Stage;
+use crate::drill::counters::Active;
 use crate::drill::stage::Struck;
 use crate::fault::{Abort, Action, Answer, When};
-use crate::plan::{FaultId, Plan};
+use crate::plan::FaultId;
 use crate::sli::ledger::Skip;
 
 /// Most of an upload that is read before an injected answer, so that the caller sees the answer
@@ -48,6 +50,8 @@ pub struct Prescription {
     pub faults: Vec<FaultId>,
     /// Set when it keeps the request waiting.
     pub place: Option<Place>,
+    /// Places under `max_active`, kept for as long as the faults act.
+    pub active: Vec<Active>,
 }
 
 /// A wait of the answer; counted when it is known how long it has to be.
@@ -86,7 +90,8 @@ impl Prescription {
         let mut prescription = Self { place, ..Self::default() };
         let books = &exchange.stage.books;
         let route = exchange.outcome.route;
-        for Struck { fault, actions, .. } in struck {
+        for Struck { fault, actions, active, .. } in struck {
+            prescription.active.extend(active);
             let mut effective = false;
             for (kind, action) in actions.into_iter().enumerate() {
                 let verb = match action {
@@ -178,7 +183,7 @@ pub async fn hold_answer(
     exchange: &mut Exchange,
     late: &[Late],
 ) -> Held {
-    if late.is_empty() || !worker.shared.stage.load().injecting {
+    if late.is_empty() || worker.shared.stage.load().releasing {
         return Held::Released;
     }
     let passed = crate::clock::now().saturating_duration_since(exchange.arrived);
@@ -263,9 +268,9 @@ pub fn bodiless(method: &http::Method, status: StatusCode) -> bool {
 }
 
 /// Names the faults that hit the request, unless they want to stay hidden.
-pub fn mark(fields: &mut http::HeaderMap, plan: &Plan, faults: &[FaultId]) {
+pub fn mark(fields: &mut http::HeaderMap, stage: &Stage, faults: &[FaultId]) {
     for fault in faults {
-        let fault = &plan.faults[usize::from(*fault)];
+        let fault = stage.fault(*fault);
         if fault.mark
             && let Ok(name) = HeaderValue::from_str(&fault.name)
         {

@@ -14,7 +14,7 @@ use crate::sli::{End, Hit, Origin, Outcome};
 #[derive(Debug)]
 pub struct Exchange {
     worker: Rc<Worker>,
-    pub stage: Taken,
+    pub stage: Rc<Taken>,
     pub arrived: Instant,
     pub outcome: Outcome,
     /// Since when a fault has held it; set only while it does.
@@ -25,10 +25,11 @@ pub struct Exchange {
 impl Exchange {
     pub fn begin(
         worker: Rc<Worker>,
-        stage: Taken,
+        stage: Rc<Taken>,
         arrived: Instant,
         method: Method,
         route: RouteId,
+        operation: Option<u64>,
     ) -> Self {
         stage.books.active(worker.id, 1);
         let outcome = Outcome {
@@ -41,6 +42,7 @@ impl Exchange {
             total: Duration::ZERO,
             first_byte: None,
             added: Duration::ZERO,
+            operation,
         };
         Self { worker, stage, arrived, outcome, held_since: None, recorded: false }
     }

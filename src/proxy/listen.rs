@@ -10,9 +10,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::Shared;
 use super::worker::{Accepted, Counted};
-use crate::plan::ServiceId;
+use super::{OwnPort, Shared};
 
 /// Connections the kernel queues for us.
 const BACKLOG: u32 = 4096;
@@ -31,7 +30,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// every connection the kernel had accepted is served.
 pub async fn accept(
     listener: TcpListener,
-    only: Option<ServiceId>,
+    port: Option<OwnPort>,
     shared: Arc<Shared>,
     workers: Vec<mpsc::Sender<Accepted>>,
     room: Arc<Semaphore>,
@@ -51,7 +50,7 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, permit)) => {
-                if hand_over(stream, only, permit, &shared, &workers).await.is_none() {
+                if hand_over(stream, port, permit, &shared, &workers).await.is_none() {
                     return;
                 }
             }
@@ -71,7 +70,7 @@ pub async fn accept(
         if stream.set_nonblocking(true).is_err() {
             continue;
         }
-        if hand_over(stream, only, permit, &shared, &workers).await.is_none() {
+        if hand_over(stream, port, permit, &shared, &workers).await.is_none() {
             return;
         }
     }
@@ -80,7 +79,7 @@ pub async fn accept(
 /// Gives a socket to the least loaded worker; `None`: there is none any more.
 async fn hand_over(
     stream: std::net::TcpStream,
-    only: Option<ServiceId>,
+    port: Option<OwnPort>,
     permit: OwnedSemaphorePermit,
     shared: &Arc<Shared>,
     workers: &[mpsc::Sender<Accepted>],
@@ -88,5 +87,5 @@ async fn hand_over(
     let loads = shared.load.iter().map(|load| load.load(Ordering::Relaxed));
     let (worker, _) = loads.enumerate().min_by_key(|(_, load)| *load)?;
     let counted = Counted::on(shared, worker);
-    workers.get(worker)?.send(Accepted { stream, only, permit, counted }).await.ok()
+    workers.get(worker)?.send(Accepted { stream, port, permit, counted }).await.ok()
 }

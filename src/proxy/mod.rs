@@ -12,8 +12,9 @@ pub mod timer;
 pub mod upstream;
 pub mod worker;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -21,6 +22,27 @@ use tokio::sync::watch;
 
 use crate::drill::Stage;
 use crate::drill::control::Release;
+use crate::plan::Service;
+
+/// Index into [`Shared::own_ports`].
+pub type OwnPort = u16;
+
+/// Services that were reached at an address inside `[safety] never`, by their authority: a reload
+/// that gives a service another address asks anew.
+#[derive(Debug, Default)]
+pub struct Never(Mutex<HashMap<String, Arc<AtomicBool>>>);
+
+impl Never {
+    /// The mark of one service. Looked up once a stage and worker, not by requests.
+    pub fn of(&self, service: &Service) -> Arc<AtomicBool> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = known.entry(service.authority.clone()).or_default();
+        if service.never {
+            mark.store(true, Ordering::Relaxed);
+        }
+        Arc::clone(mark)
+    }
+}
 
 /// What all workers share. Written by the control plane, or once per connection or held request.
 #[derive(Debug)]
@@ -33,8 +55,9 @@ pub struct Shared {
     pub held: Arc<AtomicUsize>,
     /// Connections open, by worker.
     pub load: Box<[AtomicUsize]>,
-    /// By service: it was reached at an address inside `[safety] never`.
-    pub never: Box<[AtomicBool]>,
+    /// The services that have ports of their own, by name: bound at the start.
+    pub own_ports: Box<[Arc<str>]>,
+    pub never: Never,
     /// Second zero of the one-second cells.
     pub epoch: Instant,
 }

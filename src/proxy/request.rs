@@ -2,11 +2,11 @@
 //! admit → route → decide → before the upstream → upstream → after its head → body and end.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 
+use super::OwnPort;
 use super::act::{self, Held, Place, Prescription, Verb};
 use super::body::{Payload, RequestBody, ResponseBody};
 use super::conn::Conn;
@@ -16,9 +16,13 @@ use super::upstream::{Trouble, Unanswered};
 use super::worker::Worker;
 use crate::fault::Abort;
 use crate::plan::matcher::canonical;
-use crate::plan::{HostHeader, Plan, RouteId, ServiceId};
+use crate::plan::{Asked, HostHeader, Plan, RouteId, ServiceId};
 use crate::sli::ledger::Skip;
 use crate::sli::{End, Hit, Origin};
+
+/// It came in by the own port of a service that a reload has taken out.
+const SERVICE_REMOVED: Refusal =
+    Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "service_removed" };
 
 /// The connection is to be closed without an answer (or has lost its client).
 #[derive(Debug)]
@@ -35,36 +39,56 @@ impl std::error::Error for Severed {}
 pub async fn handle(
     worker: Rc<Worker>,
     conn: Rc<Conn>,
-    only: Option<ServiceId>,
+    port: Option<OwnPort>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Severed> {
     let arrived = crate::clock::now();
     conn.begin();
     // One stage for the request's whole life: a reload or a halt swaps it for those that follow.
     let stage = worker.stage();
-    let taken = Rc::clone(&stage);
-    let plan = &*taken.plan;
+    let plan = &*stage.plan;
     let (mut head, body) = request.into_parts();
 
-    let route = match headers::admit(&head) {
-        Ok(host) => route(plan, only, &head.method, host, head.uri.path()),
-        Err(Refusal { status, reason }) => {
-            stage.books.refused(worker.id, reason);
-            return Ok(refusal(status, reason));
-        }
+    let refuse = |Refusal { status, reason }| {
+        stage.books.refused(worker.id, reason);
+        Ok(refusal(status, reason))
     };
+    let host = match headers::admit(&head) {
+        Ok(host) => host,
+        Err(refused) => return refuse(refused),
+    };
+    let only = port.and_then(|port| stage.own_port(port));
+    if port.is_some() && only.is_none() {
+        return refuse(SERVICE_REMOVED);
+    }
+    let asked = Asked {
+        only,
+        method: &head.method,
+        host,
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: &head.headers,
+        client: conn.peer.map(|peer| peer.ip()),
+    };
+    let route = route(plan, &asked);
+    let operation = plan.routes[route as usize].operation.as_ref();
+    let operation = operation.and_then(|operation| operation.key(&asked));
     let service_id = plan.routes[route as usize].service;
     let service = &plan.services[usize::from(service_id)];
+    let method = head.method.clone();
     let mut exchange =
-        Exchange::begin(Rc::clone(&worker), stage, arrived, head.method.clone(), route);
+        Exchange::begin(Rc::clone(&worker), Rc::clone(&stage), arrived, method, route, operation);
 
     // Before the upstream: what the faults of this route decided.
-    let (mut faults, mut late) = (Vec::new(), Vec::new());
+    let (mut faults, mut late, mut active) = (Vec::new(), Vec::new(), Vec::new());
     let mut body = Some(body);
-    if let Some(mut prescription) = decide(&worker, &exchange, service_id, &head) {
+    if let Some(mut prescription) = decide(&worker, &exchange, service_id, &asked) {
         exchange.outcome.hit = Hit::Yes;
         match inject(&worker, &conn, &mut exchange, &mut prescription, &mut body, &head).await {
-            Injected::Passed => (faults, late) = (prescription.faults, prescription.late),
+            Injected::Passed => {
+                faults = prescription.faults;
+                (late, active) = (prescription.late, prescription.active);
+            }
             Injected::Spared => faults = prescription.faults,
             Injected::Ended(fault) => {
                 exchange.outcome.origin = Origin::Fault(fault);
@@ -73,7 +97,7 @@ pub async fn handle(
             }
             Injected::Gone => return Err(Severed),
             Injected::Answered(fault, mut answer, keep_alive) => {
-                act::mark(&mut answer.headers, plan, &prescription.faults);
+                act::mark(&mut answer.headers, &stage, &prescription.faults);
                 exchange.answered(
                     answer.status.as_u16(),
                     Origin::Fault(fault),
@@ -123,7 +147,7 @@ pub async fn handle(
                 Trouble::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
                 Trouble::Connect(_) | Trouble::Exchange(_) => StatusCode::BAD_GATEWAY,
             };
-            return Ok(unreachable(exchange, status, trouble.label(), &faults, plan));
+            return Ok(unreachable(exchange, status, trouble.label(), &faults));
         }
     };
 
@@ -131,23 +155,18 @@ pub async fn handle(
     let (mut head, body) = response.into_parts();
     if head.status.is_informational() {
         // Nobody asked for an upgrade: `Upgrade` was not passed on.
-        return Ok(unreachable(
-            exchange,
-            StatusCode::BAD_GATEWAY,
-            "unsolicited_upgrade",
-            &faults,
-            plan,
-        ));
+        return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "unsolicited_upgrade", &faults));
     }
     if lease.reached_never(&plan.safety) {
-        worker.shared.never[usize::from(service_id)].store(true, Ordering::Relaxed);
+        stage.mark_never(service_id);
     }
     if act::hold_answer(&worker, &conn, &mut exchange, &late).await == Held::Gone {
         return Err(Severed);
     }
+    drop(active);
     headers::strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
-    act::mark(&mut head.headers, plan, &faults);
+    act::mark(&mut head.headers, &stage, &faults);
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
 
     // Body and end: the guard travels in the body.
@@ -162,15 +181,9 @@ pub async fn handle(
 }
 
 /// The most specific route, or the `unmatched` one of the service the request goes to.
-fn route(
-    plan: &Plan,
-    only: Option<ServiceId>,
-    method: &http::Method,
-    host: &str,
-    path: &str,
-) -> RouteId {
-    plan.matcher.find(only, method, host, path).unwrap_or_else(|| {
-        let service = only.unwrap_or_else(|| plan.default_service());
+fn route(plan: &Plan, asked: &Asked<'_>) -> RouteId {
+    plan.matcher.find(asked).unwrap_or_else(|| {
+        let service = asked.only.unwrap_or_else(|| plan.default_service());
         plan.services[usize::from(service)].unmatched
     })
 }
@@ -180,33 +193,32 @@ fn decide(
     worker: &Worker,
     exchange: &Exchange,
     service: ServiceId,
-    head: &http::request::Parts,
+    asked: &Asked<'_>,
 ) -> Option<Prescription> {
     let stage = &exchange.stage;
     let route = exchange.outcome.route;
-    if !stage.injecting || stage.plan.routes[route as usize].faults.is_empty() {
+    if stage.is_quiet(route) {
         return None;
     }
     if !stage.plan.safety.fault_health
-        && (headers::is_health_path(&canonical(head.uri.path()))
-            || headers::is_health_agent(&head.headers))
+        && (headers::is_health_path(&canonical(asked.path))
+            || headers::is_health_agent(asked.headers))
     {
         return None;
     }
-    if worker.shared.never[usize::from(service)].load(Ordering::Relaxed) {
-        let faults = stage.plan.routes[route as usize].faults.iter();
-        for fault in faults.filter(|fault| stage.plan.faults[usize::from(**fault)].enabled) {
-            stage.books.skipped(worker.id, *fault, Skip::Never);
+    if stage.is_never(service) {
+        for fault in stage.armed(route) {
+            stage.books.skipped(worker.id, fault, Skip::Never);
         }
         return None;
     }
     let mut struck = Vec::new();
-    stage.decide(worker.id, route, &mut struck);
+    stage.decide(worker.id, route, asked, exchange.arrived, &mut struck);
     if struck.is_empty() {
         return None;
     }
     // A halt may have come between taking the stage and here.
-    if !worker.shared.stage.load().injecting {
+    if worker.shared.stage.load().releasing {
         stage.take_back(&struck);
         return None;
     }
@@ -266,7 +278,7 @@ async fn inject(
         }
     }
     // Halted while it waited: nothing more is done to it.
-    if prescription.delay > std::time::Duration::ZERO && !worker.shared.stage.load().injecting {
+    if prescription.delay > std::time::Duration::ZERO && worker.shared.stage.load().releasing {
         return Injected::Spared;
     }
     let Some(ending) = prescription.end.take() else { return Injected::Passed };
@@ -295,7 +307,7 @@ async fn inject(
         }
         Verb::Abort(Abort::Hang { cap }) => match act::hold(worker, conn, exchange, cap).await {
             // Halted, but its time was up before its turn to be let go came.
-            Held::Elapsed if !worker.shared.stage.load().injecting => Injected::Spared,
+            Held::Elapsed if worker.shared.stage.load().releasing => Injected::Spared,
             Held::Elapsed => {
                 if let Some(body) = body.take() {
                     act::drain(body, expects_continue).await;
@@ -325,10 +337,9 @@ fn unreachable(
     status: StatusCode,
     label: &'static str,
     faults: &[crate::plan::FaultId],
-    plan: &Plan,
 ) -> Response<ResponseBody> {
     let mut answer = act::own_answer(status, label);
-    act::mark(&mut answer.headers, plan, faults);
+    act::mark(&mut answer.headers, &exchange.stage, faults);
     exchange.answered(status.as_u16(), Origin::Unreachable(label), crate::clock::now());
     // The caller's body may be unread.
     act::answer(answer, exchange, false)

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
@@ -14,11 +14,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::LocalSet;
 
-use super::Shared;
 use super::conn::Conn;
 use super::request;
 use super::timer::Timer;
 use super::upstream::Pool;
+use super::{OwnPort, Shared};
 use crate::drill::Stage;
 use crate::plan::ServiceId;
 use crate::sli::ledger::Durations;
@@ -30,8 +30,8 @@ const FIRST_REQUEST: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Accepted {
     pub stream: StdTcpStream,
-    /// The service whose own port it came in by.
-    pub only: Option<ServiceId>,
+    /// The service's own port it came in by.
+    pub port: Option<OwnPort>,
     /// Its place under the limit on connections.
     pub permit: OwnedSemaphorePermit,
     pub counted: Counted,
@@ -58,8 +58,51 @@ impl Drop for Counted {
     }
 }
 
-/// The stage as requests hold it: one worker's own count of a count that cores share.
-pub type Taken = Rc<Arc<Stage>>;
+/// The stage as requests hold it, with what a worker looks up once a stage. Shared within the
+/// worker, so that taking the stage writes no reference count that cores share.
+#[derive(Debug)]
+pub struct Taken {
+    stage: Arc<Stage>,
+    /// By the service whose own port a connection came in by; `None`: a reload has removed it.
+    own_ports: Box<[Option<ServiceId>]>,
+    /// By service: it was reached at an address that must never be faulted.
+    never: Box<[Arc<AtomicBool>]>,
+}
+
+impl Taken {
+    fn new(stage: Arc<Stage>, shared: &Shared) -> Rc<Self> {
+        let services = &stage.plan.services;
+        let own_ports = shared.own_ports.iter().map(|name| {
+            services.iter().position(|service| service.name == *name).map(|id| id as ServiceId)
+        });
+        let own_ports = own_ports.collect();
+        let never = services.iter().map(|service| shared.never.of(service)).collect();
+        Rc::new(Self { stage, own_ports, never })
+    }
+
+    /// The service of one of the own ports; `None`: a reload has removed it.
+    pub fn own_port(&self, port: OwnPort) -> Option<ServiceId> {
+        self.own_ports[usize::from(port)]
+    }
+
+    /// No fault may touch this service.
+    pub fn is_never(&self, service: ServiceId) -> bool {
+        self.never[usize::from(service)].load(Ordering::Relaxed)
+    }
+
+    /// From now on, no fault may touch this service.
+    pub fn mark_never(&self, service: ServiceId) {
+        self.never[usize::from(service)].store(true, Ordering::Relaxed);
+    }
+}
+
+impl std::ops::Deref for Taken {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
+}
 
 /// What the requests of one worker share.
 #[derive(Debug)]
@@ -69,17 +112,16 @@ pub struct Worker {
     pub timer: Rc<Timer>,
     pub pool: Rc<Pool>,
     pub durations: RefCell<Durations>,
-    stage: RefCell<Taken>,
+    stage: RefCell<Rc<Taken>>,
 }
 
 impl Worker {
-    /// What runs right now. The worker keeps a handle of its own, so that taking the stage writes
-    /// no reference count that cores share.
-    pub fn stage(&self) -> Taken {
+    /// What runs right now.
+    pub fn stage(&self) -> Rc<Taken> {
         let current = self.shared.stage.load();
         let mut kept = self.stage.borrow_mut();
-        if !Arc::ptr_eq(&kept, &current) {
-            *kept = Rc::new(Arc::clone(&current));
+        if !Arc::ptr_eq(&kept.stage, &current) {
+            *kept = Taken::new(Arc::clone(&current), &self.shared);
         }
         Rc::clone(&kept)
     }
@@ -115,7 +157,7 @@ async fn serve(
     let pool = Rc::new(Pool::default());
     let worker = Rc::new(Worker {
         id,
-        stage: RefCell::new(Rc::new(shared.stage.load_full())),
+        stage: RefCell::new(Taken::new(shared.stage.load_full(), &shared)),
         shared,
         timer,
         pool,
@@ -154,12 +196,12 @@ async fn release(worker: Rc<Worker>) {
 }
 
 async fn connection(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { stream, only, permit: _permit, counted: _counted } = accepted;
+    let Accepted { stream, port, permit: _permit, counted: _counted } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let _ = stream.set_nodelay(true);
     let (conn, socket) = Conn::open(stream);
     let service =
-        service_fn(|request| request::handle(Rc::clone(&worker), Rc::clone(&conn), only, request));
+        service_fn(|request| request::handle(Rc::clone(&worker), Rc::clone(&conn), port, request));
     let mut serving = std::pin::pin!(
         http1::Builder::new()
             // A client that closes its side is gone; see `Conn::client_gone`.

@@ -58,19 +58,19 @@ pub fn adjustable(path: &str) -> Result<(&str, &str), String> {
     let (fault, key) = short
         .split_once('.')
         .filter(|(fault, key)| !fault.is_empty() && !key.is_empty())
-        .ok_or_else(|| format!("`{path}` is not a key of a fault; write faults.NAME.probability=5%"))?;
+        .ok_or_else(|| {
+            format!("`{path}` is not a key of a fault; write faults.NAME.probability=5%")
+        })?;
     let first = key.split('.').next().unwrap_or(key);
     let known = || ADJUSTED_FAULT.keys.iter().map(|key| key.name);
     if known().any(|name| name == first) {
         return Ok((fault, key));
     }
-    Err(match suggest_name(first, known()) {
-        Some(near) => format!("`{first}` cannot be changed live; did you mean `{near}`?"),
-        None => {
-            let known: Vec<&str> = known().collect();
-            format!("`{first}` cannot be changed live; that can be {}", known.join(", "))
-        }
-    })
+    let hint = suggest_name(first, known()).map_or_else(
+        || format!("that can be {}", known().collect::<Vec<_>>().join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(format!("`{first}` cannot be changed live; {hint}"))
 }
 
 /// Reads live overrides, each a source of its own so that mistakes can point into it.

@@ -86,10 +86,18 @@ static ROUTE: TableKeys = TableKeys {
             .default("every path"),
         Key::new("methods", NAMES, "As in `[\"POST\"]`.").default("any"),
         Key::new("host", Value::Text, "The `Host` asked for; `*.shop.example` for any below."),
-        Key::new("headers", MATCHES, "What header fields must say, as in `{ x-tenant = \"gold\" }`."),
+        Key::new(
+            "headers",
+            MATCHES,
+            "What header fields must say, as in `{ x-tenant = \"gold\" }`.",
+        ),
         Key::new("query", MATCHES, "What query parameters must say."),
         Key::new("service", Value::Name, "Where it goes.").default("the only service"),
-        Key::new("operation", Value::Selector, "What two attempts of one operation have in common."),
+        Key::new(
+            "operation",
+            Value::Selector,
+            "What two attempts of one operation have in common.",
+        ),
         Key::new("protected", Value::Bool, "No fault may ever touch it.").default("false"),
         Key::new("tier", Value::Name, "`gold`, `silver`, `bronze`."),
     ],
@@ -121,7 +129,11 @@ const FIXED: [Key; 6] = [
     Key::new("routes", NAMES, "Route names, or `[\"*\"]`: every unprotected route.").required(),
     Key::new("only", Value::Table(&ONLY), "Of those requests, only these."),
     Key::new("group", Value::Name, "Members of a group exclude each other."),
-    Key::new("cohort", Value::Selector, "Makes `probability` a share of callers: always in or out."),
+    Key::new(
+        "cohort",
+        Value::Selector,
+        "Makes `probability` a share of callers: always in or out.",
+    ),
     Key::new("per", Value::Selector, "Counts `first`, `every` and `limit` for each caller."),
     Key::new("optional", Value::Bool, "It need not take effect for a verdict.").default("false"),
 ];
@@ -176,7 +188,11 @@ static PHASE: TableKeys = TableKeys {
     keys: &[
         Key::new("name", Value::Name, "What the phase is called.").required(),
         Key::new("for", Value::Duration, "How long it lasts."),
-        Key::new("until", Value::Word(&["next"]), "A facilitator ends it, or `for`, if it is first."),
+        Key::new(
+            "until",
+            Value::Word(&["next"]),
+            "A facilitator ends it, or `for`, if it is first.",
+        ),
         Key::new("faults", NAMES, "Which faults are active, or `[\"*\"]`.").default("none"),
         Key::new("ramp", Value::Duration, "Probabilities climb from 0 over this."),
         Key::new("set", Value::Named(&PHASE_FAULT), "What is different about a fault meanwhile."),

@@ -14,8 +14,8 @@ mod read;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use keys::ROOT;
 pub use adjust::adjustable;
+pub use keys::ROOT;
 pub use load::{Override, load, read, read_adjusted};
 
 /// The JSON Schema (2020-12) of a scenario, for editors.

@@ -83,11 +83,7 @@ fn phases(
     read.collect()
 }
 
-fn set(
-    table: &mut Table<'_, '_>,
-    faults: &[Entry],
-    adjustments: &[Adjustment],
-) -> Vec<FaultSpec> {
+fn set(table: &mut Table<'_, '_>, faults: &[Entry], adjustments: &[Adjustment]) -> Vec<FaultSpec> {
     let named = table.named("set");
     let mut read = Vec::new();
     for (name, node) in named {
@@ -114,7 +110,8 @@ fn set(
         let own = node.at();
         table.notes.extend(found.into_iter().filter(|note| {
             note.at.is_some_and(|place| {
-                place == at || (place.file == own.file && (own.start..=own.end).contains(&place.start))
+                place == at
+                    || (place.file == own.file && (own.start..=own.end).contains(&place.start))
             }) && !note.message.starts_with("unknown key")
         }));
     }

@@ -188,10 +188,10 @@ impl Ledger {
         let workers = self.workers.len();
         let mut names = lock(&self.names);
         let slos = plan.slos.iter().map(|slo| {
-            let known = names.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| SloNames {
-                rings: each(workers),
-                cells: Vec::new(),
-            });
+            let known = names
+                .slos
+                .entry(Arc::clone(&slo.name))
+                .or_insert_with(|| SloNames { rings: each(workers), cells: Vec::new() });
             SloBook {
                 cells: in_phase(&mut known.cells, booked, workers),
                 rings: Arc::clone(&known.rings),

@@ -19,7 +19,7 @@ const REMEMBERED: usize = 4096;
 pub struct Operations {
     shards: [Mutex<Shard>; SHARDS],
     attempts: AtomicU64,
-    operations: AtomicU64,
+    begun: AtomicU64,
     recovered: AtomicU64,
 }
 
@@ -64,11 +64,11 @@ impl Operations {
                 operation.failed = !good;
             }
             Some(operation) => {
-                one(&self.operations);
+                one(&self.begun);
                 *operation = Operation { last: second, failed: !good };
             }
             None => {
-                one(&self.operations);
+                one(&self.begun);
                 if known.len() >= REMEMBERED
                     && let Some(oldest) = oldest_first.pop_front()
                 {
@@ -83,7 +83,7 @@ impl Operations {
     pub fn counts(&self) -> OperationCounts {
         OperationCounts {
             attempts: self.attempts.load(Ordering::Relaxed),
-            operations: self.operations.load(Ordering::Relaxed),
+            operations: self.begun.load(Ordering::Relaxed),
             recovered: self.recovered.load(Ordering::Relaxed),
         }
     }

@@ -160,18 +160,14 @@ fn fault_counts(names: &Names, fault: &Fault) -> FaultCounts {
             eligible += here;
             counts.hit += hit;
             for (kind, (_, count)) in kinds.iter_mut().enumerate() {
-                *count +=
-                    sum(cells, |cells| &cells.injected[kind.min(cells.injected.len() - 1)]);
+                *count += sum(cells, |cells| &cells.injected[kind.min(cells.injected.len() - 1)]);
             }
-            match counts.phases.iter_mut().find(|known| known.phase == *phase) {
-                Some(known) => {
-                    known.eligible += here;
-                    known.hit += hit;
-                }
-                None => {
-                    let phase = Arc::clone(phase);
-                    counts.phases.push(FaultPhase { phase, eligible: here, hit });
-                }
+            if let Some(known) = counts.phases.iter_mut().find(|known| known.phase == *phase) {
+                known.eligible += here;
+                known.hit += hit;
+            } else {
+                let phase = Arc::clone(phase);
+                counts.phases.push(FaultPhase { phase, eligible: here, hit });
             }
         }
         counts.eligible += eligible;
