@@ -15,7 +15,7 @@ use crate::budget;
 use crate::drill::state::{Change, Refusal};
 use crate::sli::SloCounts;
 
-type Admin = State<Arc<AdminState>>;
+pub(super) type Admin = State<Arc<AdminState>>;
 
 /// An error as RFC 9457 has it.
 #[derive(Debug)]
@@ -69,6 +69,11 @@ pub(super) async fn status(State(state): Admin) -> Json<Value> {
     Json(describe(&state))
 }
 
+/// As RFC 3339 has it.
+pub(super) fn time(at: std::time::SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map(|when| when.to_string()).unwrap_or_default()
+}
+
 /// The drill at a glance.
 fn describe(state: &AdminState) -> Value {
     let control = &state.control;
@@ -76,8 +81,7 @@ fn describe(state: &AdminState) -> Value {
     let standing = control.standing(now);
     let stage = control.stage.load_full();
     let snapshot = control.ledger().snapshot(&stage.plan);
-    let began =
-        jiff::Timestamp::try_from(control.began()).map(|when| when.to_string()).unwrap_or_default();
+    let began = time(control.began());
     json!({
         "name": stage.plan.name,
         "hypothesis": stage.plan.hypothesis,
@@ -195,7 +199,7 @@ fn reason(body: &Bytes) -> Result<String, Problem> {
     }
 }
 
-fn answer(state: &AdminState, change: Change) -> Json<Value> {
+pub(super) fn answer(state: &AdminState, change: Change) -> Json<Value> {
     let mut body = describe(state);
     body["changed"] = json!(change == Change::Made);
     Json(body)

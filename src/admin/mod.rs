@@ -4,6 +4,7 @@
 mod api;
 mod guard;
 mod metrics;
+mod steer;
 
 use std::future::Future;
 use std::io;
@@ -13,16 +14,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::drill::Control;
+use crate::drill::reload::Reloads;
 
 /// What the handlers work on.
 #[derive(Debug)]
 pub struct AdminState {
     pub control: Arc<Control>,
+    /// Where reloads and overrides are asked for.
+    pub reloads: Arc<Reloads>,
     /// Requests that faults hold now.
     pub held: Arc<AtomicUsize>,
     /// Traffic is accepted, and no end has begun.
@@ -42,12 +46,18 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/pause", post(api::pause))
         .route("/resume", post(api::resume))
         .route("/start", post(api::start))
+        .route("/next", post(steer::next))
         .route("/finish", post(api::finish));
     let v1 = Router::new()
         .route("/status", get(api::status))
         .route("/slos", get(api::slos))
         .route("/faults", get(api::faults))
+        .route("/faults/{name}/override", patch(steer::set).delete(steer::clear))
         .route("/routes", get(api::routes))
+        .route("/phases", get(steer::phases))
+        .route("/notes", get(steer::notes).post(steer::note))
+        .route("/reload", post(steer::reload))
+        .route("/explain", get(steer::explained))
         .nest("/drill", drill);
     Router::new()
         .nest("/api/v1", v1)

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{exit, output};
 
 /// How long an instance has to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the API has for a halt, before a signal is sent.
 const HALT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -28,7 +28,7 @@ pub(super) struct ClientArgs {
     data: PathBuf,
     /// The answer as JSON on stdout.
     #[arg(long, env = "BACKBURN_JSON")]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -167,24 +167,46 @@ fn nothing(args: &ClientArgs) {
     ));
 }
 
-fn on(args: &ClientArgs, method: &Method, path: &str, body: &Value) -> Result<Value, u8> {
-    let instance = the_one(args).ok_or(exit::NO_START)?;
-    let runtime = output::runtime().ok_or(exit::NO_START)?;
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(super) struct Refused {
+    code: u8,
+    /// For people; empty: it has been said.
+    why: String,
+    /// What the instance answered.
+    pub(super) body: Option<Value>,
+}
+
+impl Refused {
+    /// Says why; the exit code.
+    pub(super) fn tell(&self) -> u8 {
+        if !self.why.is_empty() {
+            output::say(&self.why);
+        }
+        self.code
+    }
+}
+
+pub(super) fn on(
+    args: &ClientArgs,
+    method: &Method,
+    path: &str,
+    body: &Value,
+) -> Result<Value, Refused> {
+    let failed = |why: String| Refused { code: exit::NO_START, why, body: None };
+    let instance = the_one(args).ok_or_else(|| failed(String::new()))?;
+    let runtime = output::runtime().ok_or_else(|| failed(String::new()))?;
     match runtime.block_on(call(&instance.admin, method.clone(), path, body, PATIENCE)) {
         Ok((status, value)) if status.is_success() => Ok(value),
         Ok((status, value)) => {
             let detail = value["detail"].as_str().unwrap_or("no reason given");
-            output::say(&format!("{status}: {detail}"));
-            Err(1)
+            Err(Refused { code: 1, why: format!("{status}: {detail}"), body: Some(value) })
         }
-        Err(error) => {
-            output::say(&format!("{}: {error}", instance.admin));
-            Err(exit::NO_START)
-        }
+        Err(error) => Err(failed(format!("{}: {error}", instance.admin))),
     }
 }
 
-fn show(args: &ClientArgs, status: &Value) {
+pub(super) fn show(args: &ClientArgs, status: &Value) {
     if args.json {
         output::data(&format!("{status:#}\n"));
         return;
@@ -227,7 +249,7 @@ pub(super) fn status(args: &ClientArgs) -> u8 {
             show(args, &status);
             0
         }
-        Err(code) => code,
+        Err(refused) => refused.tell(),
     }
 }
 
@@ -237,7 +259,7 @@ pub(super) fn drill(args: &ClientArgs, verb: &str) -> u8 {
             show(args, &status);
             0
         }
-        Err(code) => code,
+        Err(refused) => refused.tell(),
     }
 }
 
@@ -248,7 +270,7 @@ pub(super) fn rearm(args: &RearmArgs) -> u8 {
             output::say("paused; `backburn resume` injects again");
             0
         }
-        Err(code) => code,
+        Err(refused) => refused.tell(),
     }
 }
 

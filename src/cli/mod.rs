@@ -3,11 +3,13 @@
 mod check;
 mod client;
 mod demo;
+mod explain;
 mod export;
 mod load;
 mod output;
 mod run;
 mod sample;
+mod steer;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ enum Verb {
     Run(run::RunArgs),
     /// Parses and compiles a scenario; shows every mistake at once.
     Check(check::CheckArgs),
+    /// Which route and which faults a request would meet, and why not the others.
+    Explain(explain::ExplainArgs),
     /// What a running instance is doing.
     Status(client::ClientArgs),
     /// The panic button: stops injection in every instance found. No confirmation.
@@ -53,6 +57,14 @@ enum Verb {
     Resume(client::ClientArgs),
     /// Begins a drill that waits (`run --hold`).
     Start(client::ClientArgs),
+    /// Ends the running phase, or goes to the one that is named.
+    Next(steer::NextArgs),
+    /// Writes down what was seen, with the time and the phase.
+    Note(steer::NoteArgs),
+    /// Changes a fault's key live, over what the files say; or clears what was changed.
+    Set(steer::SetArgs),
+    /// Reads the scenario's files again.
+    Reload(steer::ReloadArgs),
     /// Ends the drill and the instance, in order.
     Finish(client::ClientArgs),
     /// The demo's shop on its own: checkout calling payments.
@@ -67,6 +79,7 @@ enum Verb {
 /// Exit codes (see README).
 pub(crate) mod exit {
     pub(crate) const USAGE: u8 = 2;
+    pub(crate) const INCONCLUSIVE: u8 = 3;
     pub(crate) const HALTED: u8 = 4;
     pub(crate) const NO_START: u8 = 5;
     pub(crate) const INTERRUPTED: u8 = 130;
@@ -78,6 +91,11 @@ pub fn main() -> ExitCode {
         Verb::Demo(args) => demo::demo(&args),
         Verb::Run(args) => run::run(args),
         Verb::Check(args) => check::check(&args),
+        Verb::Explain(args) => explain::explain(&args),
+        Verb::Next(args) => steer::next(&args),
+        Verb::Note(args) => steer::note(&args),
+        Verb::Set(args) => steer::set(&args),
+        Verb::Reload(args) => steer::reload(&args),
         Verb::Status(args) => client::status(&args),
         Verb::Halt(args) => client::halt(&args),
         Verb::Rearm(args) => client::rearm(&args),

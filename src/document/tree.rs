@@ -150,6 +150,40 @@ fn merge_level(into: &mut Vec<Entry>, from: Vec<Entry>, levels: u8, notes: &mut 
     }
 }
 
+/// The value at a dotted path.
+pub fn find<'t>(entries: &'t [Entry], path: &str) -> Option<&'t Item> {
+    let (name, rest) = match path.split_once('.') {
+        Some((name, rest)) => (name, Some(rest)),
+        None => (path, None),
+    };
+    let item = &entries.iter().find(|entry| entry.name == name)?.item;
+    match (rest, &item.content) {
+        (None, _) => Some(item),
+        (Some(rest), Content::Table(entries)) => find(entries, rest),
+        (Some(_), _) => None,
+    }
+}
+
+/// Both say the same, wherever they stand; the order of keys is no matter.
+pub fn same(one: &Item, other: &Item) -> bool {
+    match (&one.content, &other.content) {
+        (Content::Text(a), Content::Text(b)) | (Content::Float(a), Content::Float(b)) => a == b,
+        (Content::Integer(a), Content::Integer(b)) => a == b,
+        (Content::Bool(a), Content::Bool(b)) => a == b,
+        (Content::List(a), Content::List(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Content::Table(a), Content::Table(b)) => {
+            a.len() == b.len()
+                && a.iter().all(|entry| {
+                    let twin = b.iter().find(|known| known.name == entry.name);
+                    twin.is_some_and(|twin| same(&entry.item, &twin.item))
+                })
+        }
+        _ => false,
+    }
+}
+
 /// Puts one value over the tree, making tables on the way where there are none.
 pub fn overlay(into: &mut Vec<Entry>, path: &[(String, Place)], value: Item) {
     let Some(((name, name_at), rest)) = path.split_first() else { return };

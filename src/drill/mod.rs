@@ -4,6 +4,7 @@
 
 pub mod control;
 pub mod counters;
+pub mod reload;
 pub mod stage;
 pub mod state;
 

@@ -24,6 +24,30 @@ pub struct Asked<'a> {
     pub client: Option<IpAddr>,
 }
 
+impl Asked<'_> {
+    /// A health check, by its path (`/healthz`, `/livez`, `/readyz`, `/-/…`, gRPC's) or by its agent
+    /// (kube-probe, ELB-HealthChecker, GoogleHC).
+    pub fn is_health_check(&self) -> bool {
+        is_health_path(&super::matcher::canonical(self.path)) || is_health_agent(self.headers)
+    }
+}
+
+fn is_health_agent(headers: &HeaderMap) -> bool {
+    headers.get(http::header::USER_AGENT).is_some_and(|agent| {
+        let agent = agent.as_bytes();
+        [&b"kube-probe"[..], b"ELB-HealthChecker", b"GoogleHC"]
+            .iter()
+            .any(|name| agent.starts_with(name))
+    })
+}
+
+fn is_health_path(path: &str) -> bool {
+    matches!(path, "/healthz" | "/livez" | "/readyz")
+        || ["/-/", "/healthz/", "/livez/", "/readyz/", "/grpc.health.v1.Health/"]
+            .iter()
+            .any(|prefix| path.starts_with(prefix))
+}
+
 /// All that must hold. Empty: any request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Conditions {

@@ -194,7 +194,7 @@ impl Hasher for Fnv {
 }
 
 /// Lower case, without the port and the dot of an absolute name.
-fn bare_host(host: &str) -> Cow<'_, str> {
+pub(super) fn bare_host(host: &str) -> Cow<'_, str> {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => name,
         _ => host,

@@ -12,6 +12,7 @@ use crate::units::Share;
 mod compile;
 pub mod condition;
 pub mod diff;
+pub mod explain;
 mod faults;
 pub mod matcher;
 mod phases;
@@ -21,7 +22,7 @@ mod slos;
 
 pub use compile::compile;
 pub use condition::{Asked, Conditions, Selector};
-pub use matcher::Matcher;
+pub use matcher::{Matcher, Rule, Segment};
 pub use safety::Safety;
 pub use slos::BAD_STATUS;
 

@@ -120,24 +120,6 @@ pub fn towards_upstream(headers: &mut HeaderMap, host: Option<&str>) {
     }
 }
 
-/// A health check by its agent: kube-probe, ELB-HealthChecker, GoogleHC.
-pub fn is_health_agent(headers: &HeaderMap) -> bool {
-    headers.get(http::header::USER_AGENT).is_some_and(|agent| {
-        let agent = agent.as_bytes();
-        [&b"kube-probe"[..], b"ELB-HealthChecker", b"GoogleHC"]
-            .iter()
-            .any(|name| agent.starts_with(name))
-    })
-}
-
-/// A health check by its path: `/healthz`, `/livez`, `/readyz`, `/-/…`.
-pub fn is_health_path(path: &str) -> bool {
-    matches!(path, "/healthz" | "/livez" | "/readyz")
-        || ["/-/", "/healthz/", "/livez/", "/readyz/", "/grpc.health.v1.Health/"]
-            .iter()
-            .any(|prefix| path.starts_with(prefix))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,6 @@ use super::headers::{self, Refusal};
 use super::upstream::{Trouble, Unanswered};
 use super::worker::Worker;
 use crate::fault::Abort;
-use crate::plan::matcher::canonical;
 use crate::plan::{Asked, HostHeader, Plan, RouteId, ServiceId};
 use crate::sli::ledger::Skip;
 use crate::sli::{End, Hit, Origin};
@@ -200,10 +199,7 @@ fn decide(
     if stage.is_quiet(route) {
         return None;
     }
-    if !stage.plan.safety.fault_health
-        && (headers::is_health_path(&canonical(asked.path))
-            || headers::is_health_agent(asked.headers))
-    {
+    if !stage.plan.safety.fault_health && asked.is_health_check() {
         return None;
     }
     if stage.is_never(service) {

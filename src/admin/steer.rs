@@ -1,0 +1,262 @@
+//! `/api/v1`: what changes the scenario and the drill's course, and what comes of it.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::AdminState;
+use super::api::{Admin, Problem, answer};
+use crate::drill::reload::{Order, Outcome, Report};
+use crate::plan::Plan;
+use crate::plan::explain::{Explanation, Question};
+use crate::scenario::Override;
+use crate::sli::Snapshot;
+
+/// Reads an optional JSON body; `example` is what it should look like.
+fn body<T: Default + for<'d> Deserialize<'d>>(body: &Bytes, example: &str) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("{error}; the body is {example}"))
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Next {
+    to: Option<String>,
+}
+
+pub(super) async fn next(State(state): Admin, bytes: Bytes) -> Result<Json<Value>, Problem> {
+    let Next { to } = body(&bytes, "{\"to\": \"PHASE\"}")?;
+    let change = state.control.next(crate::clock::now(), to.as_deref())?;
+    Ok(answer(&state, change))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewNote {
+    #[serde(default)]
+    text: String,
+    team: Option<String>,
+    toil_minutes: Option<u32>,
+}
+
+/// The longest note, in bytes.
+const NOTE: usize = 4000;
+
+pub(super) async fn note(State(state): Admin, bytes: Bytes) -> Result<Response, Problem> {
+    let example = "{\"text\": \"…\", \"team\": \"…\", \"toil_minutes\": 5}";
+    let NewNote { text, team, toil_minutes } = body(&bytes, example)?;
+    let text = text.trim();
+    if text.is_empty() || text.len() > NOTE || team.as_ref().is_some_and(|team| team.len() > 200) {
+        let why = format!("a note has a text of at most {NOTE} bytes, and a team of at most 200");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, why));
+    }
+    let note = state.control.note(text.to_owned(), team, toil_minutes);
+    Ok((StatusCode::CREATED, Json(note_json(&note))).into_response())
+}
+
+pub(super) async fn notes(State(state): Admin) -> Json<Value> {
+    Json(state.control.notes().iter().map(note_json).collect())
+}
+
+fn note_json(note: &crate::drill::control::Note) -> Value {
+    json!({
+        "at": super::api::time(note.at),
+        "phase": &*note.phase,
+        "text": note.text,
+        "team": note.team,
+        "toil_minutes": note.toil_minutes,
+    })
+}
+
+/// The script, where it stands, and what was counted in each phase.
+pub(super) async fn phases(State(state): Admin) -> Json<Value> {
+    let control = &state.control;
+    let standing = control.standing(crate::clock::now());
+    let plan = control.plan();
+    let snapshot = control.ledger().snapshot(&plan);
+    let at = standing.position.phase();
+    let mut told = Vec::new();
+    for (id, phase) in plan.phases.iter().enumerate() {
+        let running = at.is_some_and(|at| usize::from(at) == id);
+        let mut one = counted(&snapshot, &phase.name);
+        one["index"] = json!(id);
+        one["for_seconds"] = json!(phase.length.map(|length| length.as_secs_f64()));
+        one["until_next"] = json!(phase.until_next);
+        one["ramp_seconds"] = json!(phase.ramp.map(|ramp| ramp.as_secs_f64()));
+        one["running"] = json!(running);
+        if running {
+            one["elapsed_seconds"] = json!(standing.phase_elapsed.as_secs_f64());
+            one["left_seconds"] = json!(standing.phase_left.map(|left| left.as_secs_f64()));
+        }
+        let faults = phase.faults.iter().map(|(_, fault)| {
+            json!({ "name": &*fault.name, "who": fault.who.to_string(), "enabled": fault.enabled })
+        });
+        one["faults"] = faults.collect();
+        told.push(one);
+    }
+    // Requests outside all phases, and in phases that are gone.
+    for counts in &snapshot.phases {
+        if !plan.phases.iter().any(|phase| phase.name == counts.phase) {
+            told.push(counted(&snapshot, &counts.phase));
+        }
+    }
+    Json(Value::Array(told))
+}
+
+/// What was counted in one phase.
+fn counted(snapshot: &Snapshot, phase: &str) -> Value {
+    let requests = snapshot.phases.iter().find(|counts| &*counts.phase == phase);
+    let slos = snapshot.slos.iter().filter_map(|slo| {
+        let seen = slo.phases.iter().find(|seen| &*seen.phase == phase)?;
+        let counts = seen.counts;
+        let excluded: serde_json::Map<String, Value> =
+            seen.excluded.iter().map(|(why, count)| ((*why).to_owned(), json!(count))).collect();
+        Some(json!({
+            "name": &*slo.name,
+            "total": counts.total(),
+            "good": counts.good,
+            "bad": counts.bad(),
+            "injected": counts.injected,
+            "masked": counts.masked,
+            "organic": counts.organic,
+            "excluded": excluded,
+        }))
+    });
+    let hits = snapshot.faults.iter().filter_map(|fault| {
+        let seen = fault.phases.iter().find(|seen| &*seen.phase == phase)?;
+        Some(json!({ "name": &*fault.name, "eligible": seen.eligible, "hit": seen.hit }))
+    });
+    json!({
+        "name": phase,
+        "requests": requests.map_or(0, |counts| counts.requests),
+        "slos": slos.collect::<Vec<_>>(),
+        "hits": hits.collect::<Vec<_>>(),
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reload {
+    #[serde(default)]
+    accept: bool,
+}
+
+pub(super) async fn reload(State(state): Admin, bytes: Bytes) -> Result<Response, Problem> {
+    let Reload { accept } = body(&bytes, "{\"accept\": true}")?;
+    order(&state, Order::Reload { accept }).await
+}
+
+/// Puts keys of one fault over the files: `{"probability": "25%", "inject.latency": "1s"}`.
+pub(super) async fn set(
+    State(state): Admin,
+    Path(fault): Path<String>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let example = "{\"probability\": \"25%\"}";
+    let keys: serde_json::Map<String, Value> = body(&bytes, example)?;
+    known(&state.control.plan(), &fault)?;
+    let mut overrides = Vec::new();
+    for (key, value) in &keys {
+        flatten(&format!("faults.{fault}.{key}"), value, &mut overrides);
+    }
+    if overrides.is_empty() {
+        let why = format!("nothing to set; the body is {example}");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, why));
+    }
+    order(&state, Order::Set(overrides)).await
+}
+
+/// JSON → dotted keys with TOML values, which for all but tables are written alike.
+fn flatten(path: &str, value: &Value, overrides: &mut Vec<Override>) {
+    match value {
+        Value::Object(keys) => {
+            for (key, value) in keys {
+                flatten(&format!("{path}.{key}"), value, overrides);
+            }
+        }
+        other => overrides.push(Override { path: path.to_owned(), value: other.to_string() }),
+    }
+}
+
+pub(super) async fn clear(
+    State(state): Admin,
+    Path(fault): Path<String>,
+) -> Result<Response, Problem> {
+    known(&state.control.plan(), &fault)?;
+    order(&state, Order::Clear(fault)).await
+}
+
+fn known(plan: &Plan, fault: &str) -> Result<(), Problem> {
+    let names = || plan.faults.iter().map(|fault| &*fault.name);
+    if names().any(|name| name == fault) {
+        return Ok(());
+    }
+    let hint = crate::document::suggest_name(fault, names()).map_or_else(
+        || format!("there is {}", names().collect::<Vec<_>>().join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no fault `{fault}`; {hint}")))
+}
+
+async fn order(state: &AdminState, order: Order) -> Result<Response, Problem> {
+    let Some(report) = state.reloads.order(order, "API").await else {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the process is ending"));
+    };
+    Ok(told(&report))
+}
+
+fn told(report: &Report) -> Response {
+    let mut value = json!(report);
+    let status = match report.result {
+        Outcome::Applied | Outcome::Unchanged => StatusCode::OK,
+        // Understood, and not done until somebody accepts it.
+        Outcome::Held => StatusCode::ACCEPTED,
+        Outcome::Rejected => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            value["type"] = json!("about:blank");
+            value["title"] = json!("the scenario has mistakes");
+            value["status"] = json!(status.as_u16());
+            value["detail"] = json!(report.text);
+            let json = [(header::CONTENT_TYPE, "application/problem+json")];
+            return (status, json, value.to_string()).into_response();
+        }
+    };
+    (status, Json(value)).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Explain {
+    /// `POST /api/checkout/42`.
+    request: String,
+    /// `name: value`, one a line.
+    #[serde(default)]
+    headers: String,
+    client: Option<IpAddr>,
+    phase: Option<String>,
+    /// As if it came in by this service's own port.
+    service: Option<String>,
+}
+
+/// Which route and which faults a request would meet, in the plan in force.
+pub(super) async fn explained(
+    State(state): Admin,
+    Query(asks): Query<Explain>,
+) -> Result<Json<Explanation>, Problem> {
+    let bad = |why: String| Problem::new(StatusCode::BAD_REQUEST, why);
+    let headers: Vec<&str> = asks.headers.lines().collect();
+    let question = Question::parse(&asks.request, &headers, asks.client).map_err(bad)?;
+    let plan = state.control.plan();
+    let answer = question.explain(&plan, asks.service.as_deref(), asks.phase.as_deref());
+    answer.map(Json).map_err(bad)
+}

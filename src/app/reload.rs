@@ -1,0 +1,308 @@
+//! Carries out reloads and live overrides, one after the other: read, compile whole, compare, swap.
+//! Whatever is wrong leaves the plan that is in force untouched.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::source::{Compiled, Fingerprint, Start, Texts};
+use super::start::{mark_never, own_address};
+use super::watch::Watcher;
+use super::{Source, StartError};
+use crate::diagnostic::{Severity, render, to_json};
+use crate::drill::Control;
+use crate::drill::reload::{Call, Order, Outcome, Reloads, Report};
+use crate::drill::state::Adopted;
+use crate::plan::Plan;
+use crate::plan::diff::{Changes, changes, settle};
+use crate::proxy::Shared;
+use crate::scenario::{Override, Widening, adjustable};
+
+/// What a reload needs to know and to reach.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    pub(super) source: Source,
+    pub(super) control: Arc<Control>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) reloads: Arc<Reloads>,
+    /// Where this process listens: no service may be there.
+    pub(super) own: Vec<SocketAddr>,
+    /// What is read at the start only.
+    pub(super) start: Start,
+    /// What is in force.
+    pub(super) live: Texts,
+    pub(super) overrides: Vec<Override>,
+    /// The content that waits to be accepted.
+    pub(super) held: Option<Fingerprint>,
+}
+
+/// What is to be put in force.
+struct Wish {
+    texts: Texts,
+    overrides: Vec<Override>,
+    by: &'static str,
+    /// Also what widens.
+    accept: bool,
+}
+
+impl Reloader {
+    /// Until nobody can ask any more.
+    pub(super) async fn run(mut self, mut watcher: Watcher, mut calls: mpsc::Receiver<Call>) {
+        self.reloads.update(|standing| {
+            standing.generation = 1;
+            standing.last_success = unix(crate::clock::wall());
+        });
+        let sight = watcher.sight();
+        loop {
+            tokio::select! {
+                texts = watcher.changed() => {
+                    let overrides = self.overrides.clone();
+                    self.wish(Wish { texts, overrides, by: "watch", accept: false }).await;
+                }
+                call = calls.recv() => {
+                    let Some(Call { order, by, reply }) = call else { return };
+                    let report = self.order(order, by, &mut watcher).await;
+                    // Whoever asked may have left.
+                    let _ = reply.send(report);
+                }
+            }
+            let seen = sight.borrow().to_string();
+            self.reloads.update(|standing| standing.watched = seen);
+        }
+    }
+
+    async fn order(&mut self, order: Order, by: &'static str, watcher: &mut Watcher) -> Report {
+        let mut overrides = self.overrides.clone();
+        match order {
+            Order::Reload { accept } => {
+                let source = self.source.clone();
+                let texts = tokio::task::spawn_blocking(move || source.read()).await;
+                let Ok(texts) = texts else { return self.report(Outcome::Rejected, by) };
+                watcher.know(texts.fingerprint());
+                self.wish(Wish { texts, overrides, by, accept }).await
+            }
+            Order::Set(keys) => {
+                for key in keys {
+                    overrides.retain(|known| !same_key(known, &key));
+                    overrides.push(key);
+                }
+                let texts = self.live.clone();
+                self.wish(Wish { texts, overrides, by, accept: true }).await
+            }
+            Order::Clear(fault) => {
+                overrides.retain(|known| fault_of(known) != Some(&fault));
+                let texts = self.live.clone();
+                self.wish(Wish { texts, overrides, by, accept: true }).await
+            }
+        }
+    }
+
+    /// Puts a wish in force, or says why not.
+    async fn wish(&mut self, wish: Wish) -> Report {
+        let Wish { texts, mut overrides, by, accept } = wish;
+        let fingerprint = texts.fingerprint();
+        let from_files = fingerprint != self.live.fingerprint();
+        let mut cleared = Vec::new();
+        let (start, before) = (self.start.clone(), self.live.clone());
+        let worked = tokio::task::spawn_blocking(move || {
+            if from_files {
+                cleared = drop_overridden(&before, &texts, &mut overrides);
+            }
+            let compiled = texts.compile(&overrides, Some(&start));
+            (compiled, texts, overrides, cleared)
+        });
+        let mut report = self.report(Outcome::Rejected, by);
+        let Ok((compiled, texts, overrides, cleared)) = worked.await else {
+            return self.tell(report, fingerprint);
+        };
+        let Compiled { plan, notes, sources, .. } = compiled;
+        report.notes = to_json(&notes, &sources);
+        report.text = render(&notes, &sources, false);
+        report.overrides_cleared = cleared;
+        let Some(mut plan) = plan else { return self.tell(report, fingerprint) };
+        let live = self.control.plan();
+        let restart = settle(&live, &mut plan);
+        if let Some((service, address)) = own_address(&plan, &self.own).await {
+            let why = StartError::OwnAddress { service, address }.to_string();
+            report.notes = json!([{ "severity": "error", "message": why }]);
+            report.text = format!("error: {why}\n");
+            return self.tell(report, fingerprint);
+        }
+        report.changes = changes(&live, &plan);
+        report.changes.needs_restart = restart;
+        let widens = !report.changes.widened.is_empty();
+        if report.changes.is_none() {
+            // The same plan, perhaps in other words.
+            (self.live, self.overrides) = (texts, overrides);
+            self.held = None;
+            report.result = Outcome::Unchanged;
+            return self.tell(report, fingerprint);
+        }
+        // What is accepted is what was shown: a file that has changed since is shown again.
+        let shown = !from_files || self.held == Some(fingerprint);
+        if widens && live.safety.widening == Widening::Hold && !(accept && shown) {
+            self.held = Some(fingerprint);
+            report.result = Outcome::Held;
+            return self.tell(report, fingerprint);
+        }
+        let plan: Arc<Plan> = Arc::new(plan);
+        mark_never(&plan, &self.shared).await;
+        if let Adopted::Gone(phase) = self.control.adopt(plan, crate::clock::now()) {
+            report.phase_gone = Some(phase.to_string());
+        }
+        (self.live, self.overrides, self.held) = (texts, overrides, None);
+        report.result = Outcome::Applied;
+        report.generation += 1;
+        self.tell(report, fingerprint)
+    }
+
+    fn report(&self, result: Outcome, by: &str) -> Report {
+        Report {
+            result,
+            by: by.to_owned(),
+            at: jiff::Timestamp::try_from(crate::clock::wall())
+                .map(|when| when.to_string())
+                .unwrap_or_default(),
+            generation: self.reloads.standing().generation,
+            changes: Changes::default(),
+            overrides_cleared: Vec::new(),
+            phase_gone: None,
+            notes: json!([]),
+            text: String::new(),
+        }
+    }
+
+    /// Makes a report known: to the log, and to whoever asks for the status.
+    fn tell(&self, report: Report, content: Fingerprint) -> Report {
+        let headline = report.headline();
+        let by = report.by.as_str();
+        match report.result {
+            Outcome::Applied => tracing::info!(by, "{headline}"),
+            Outcome::Unchanged => tracing::debug!(by, "{headline}"),
+            Outcome::Rejected => tracing::error!(by, "{headline}\n{}", report.text.trim_end()),
+            Outcome::Held => tracing::warn!(by, "{headline}"),
+        }
+        if report.result == Outcome::Applied {
+            for line in &report.changes.widened {
+                tracing::warn!("widened: {line}");
+            }
+        }
+        let is_live = content == self.live.fingerprint();
+        self.reloads.update(|standing| {
+            standing.results[report.result as usize] += 1;
+            standing.generation = report.generation;
+            standing.overrides.clone_from(&self.overrides);
+            match report.result {
+                Outcome::Applied | Outcome::Unchanged => {
+                    standing.last_success = unix(crate::clock::wall());
+                    standing.pending = None;
+                    // A mistake in an override leaves the files as right as they were.
+                    standing.wrong = false;
+                }
+                Outcome::Rejected => standing.wrong |= !is_live,
+                Outcome::Held => standing.pending = Some(report.clone()),
+            }
+            let was_wrong = standing.last.as_ref().map(|last| last.result);
+            let news = report.result != Outcome::Unchanged
+                || was_wrong == Some(Outcome::Rejected)
+                || was_wrong == Some(Outcome::Held);
+            if news {
+                standing.last = Some(report.clone());
+            }
+        });
+        report
+    }
+}
+
+fn unix(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+fn fault_of(key: &Override) -> Option<&str> {
+    adjustable(&key.path).ok().map(|(fault, _)| fault)
+}
+
+fn same_key(one: &Override, other: &Override) -> bool {
+    match (adjustable(&one.path), adjustable(&other.path)) {
+        (Ok((fault, key)), Ok((other_fault, other_key))) => {
+            // `inject.latency` says all that `inject.latency.cap` did.
+            let within = |a: &str, b: &str| {
+                a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('.'))
+            };
+            fault == other_fault && within(key, other_key)
+        }
+        _ => one.path == other.path,
+    }
+}
+
+/// Overrides whose fault is gone, or whose very key the files now say anew, are no more.
+fn drop_overridden(before: &Texts, after: &Texts, overrides: &mut Vec<Override>) -> Vec<String> {
+    let mut cleared = Vec::new();
+    if overrides.is_empty() {
+        return cleared;
+    }
+    let (was, is) = (before.tree(), after.tree());
+    overrides.retain(|key| {
+        let Ok((fault, path)) = adjustable(&key.path) else { return false };
+        let at = |tree: &[crate::document::Entry], path: &str| {
+            let steps = format!("faults.{fault}{path}");
+            crate::document::tree::find(tree, &steps).cloned()
+        };
+        if at(&is, "").is_none() {
+            cleared.push(format!("{}: its fault is gone", key.path));
+            return false;
+        }
+        let dotted = format!(".{path}");
+        let same = match (at(&was, &dotted), at(&is, &dotted)) {
+            (Some(was), Some(is)) => crate::document::tree::same(&was, &is),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            cleared.push(format!("{}: the file says something new there", key.path));
+        }
+        same
+    });
+    cleared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(path: &str) -> Override {
+        Override { path: path.to_owned(), value: "1".to_owned() }
+    }
+
+    #[test]
+    fn a_key_replaces_itself_and_what_is_within() {
+        assert!(same_key(&key("faults.a.limit"), &key("a.limit")));
+        assert!(same_key(&key("a.inject.latency.cap"), &key("a.inject.latency")));
+        assert!(!same_key(&key("a.inject.latency"), &key("a.inject.latency.cap")));
+        assert!(!same_key(&key("a.limit"), &key("b.limit")));
+    }
+
+    fn texts(text: &str) -> Texts {
+        Source { built_in: Some(("t".to_owned(), text.to_owned())), ..Source::default() }.read()
+    }
+
+    #[test]
+    fn an_override_lasts_until_its_own_key_changes() {
+        let file = |probability: &str, limit: u32| {
+            texts(&format!(
+                "[faults.a]\nroutes = [\"*\"]\nprobability = \"{probability}\"\nlimit = {limit}\n"
+            ))
+        };
+        let left = |after: &Texts| {
+            let mut overrides = vec![key("a.probability")];
+            drop_overridden(&file("5%", 3), after, &mut overrides);
+            overrides.len()
+        };
+        assert_eq!(left(&file("5%", 4)), 1, "another key");
+        assert_eq!(left(&file("6%", 3)), 0);
+        assert_eq!(left(&texts("[faults.b]\nroutes = [\"*\"]\n")), 0);
+    }
+}
