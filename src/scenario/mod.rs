@@ -14,7 +14,7 @@ mod read;
 pub(crate) mod tests;
 
 pub use keys::ROOT;
-pub use load::{Override, load, read};
+pub use load::{LARGEST_FILE, MOST_FILES, Override, read};
 
 /// The JSON Schema (2020-12) of a scenario, for editors.
 pub fn json_schema() -> serde_json::Value {
