@@ -189,10 +189,3 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     regular(file.metadata()?)?;
     Ok(file)
 }
-
-/// Device and inode: what tells a directory from another that has taken its name.
-pub fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
-    let about = fs::metadata(path)?;
-    Ok((about.dev(), about.ino()))
-}

@@ -4,18 +4,16 @@
 //! of a ConfigMap's swap. Events only wake whoever then reads the content, so none is told from
 //! another by a name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 use super::Source;
-use crate::os;
-
 /// As many symbolic links as the kernel follows in one path.
 const MOST_LINKS: u32 = 40;
 
@@ -24,8 +22,7 @@ const MOST_LINKS: u32 = 40;
 pub(super) struct Directories {
     /// Or why there can be none.
     events: Result<RecommendedWatcher, String>,
-    /// What each name stood for when it was armed.
-    armed: BTreeMap<PathBuf, (u64, u64)>,
+    watched: BTreeSet<PathBuf>,
 }
 
 impl Directories {
@@ -38,50 +35,38 @@ impl Directories {
             }
         };
         let events = notify::recommended_watcher(wake).map_err(|why| format!("no events: {why}"));
-        Self { events, armed: BTreeMap::new() }
+        Self { events, watched: BTreeSet::new() }
     }
 
     /// Never watches anything.
     pub(super) fn none(why: &str) -> Self {
-        Self { events: Err(why.to_owned()), armed: BTreeMap::new() }
+        Self { events: Err(why.to_owned()), watched: BTreeSet::new() }
     }
 
     /// Watches what decides on the source's files now, and nothing else. Returns why something, or
     /// everything, cannot be watched. Blocks on the file system.
+    ///
+    /// An event that comes while it is at work may be lost: read the files afterwards.
     pub(super) fn arm(&mut self, source: &Source) -> Option<String> {
         let events = match &mut self.events {
             Ok(events) => events,
             Err(why) => return Some(why.clone()),
         };
-        let mut wanted = BTreeSet::new();
-        for path in &source.paths {
-            trail(path, &mut wanted);
+        // All of them anew: a watch goes with the inode, not with the name, so it has ended with a
+        // directory that was removed, and still reports from one that was moved away.
+        for directory in std::mem::take(&mut self.watched) {
+            // Nothing to undo where it has ended.
+            let _ = events.unwatch(&directory);
         }
-        for file in source.listed().flatten() {
-            trail(&file, &mut wanted);
-        }
-        self.armed.retain(|directory, identity| {
-            let stays = wanted.contains(directory)
-                && os::identity(directory).is_ok_and(|now| now == *identity);
-            if !stays {
-                // A watch goes with its inode: with a directory that is gone it is gone already,
-                // with one that was moved away it would go on reporting from there.
-                let _ = events.unwatch(directory);
-            }
-            stays
-        });
         let mut trouble = None;
-        for directory in wanted {
-            // Before the watch: what takes the name in between is another at the next look.
-            let Ok(identity) = os::identity(&directory) else { continue };
-            // Also where one is armed, which costs nothing: an inode can be given again to the
-            // directory that follows, and its watch has ended with the one before.
+        for directory in trails(source) {
             match events.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.armed.insert(directory, identity);
+                    self.watched.insert(directory);
                 }
+                // Gone since, which the next look sees.
+                Err(why) if matches!(why.kind, ErrorKind::PathNotFound) => {}
                 Err(mut why) => {
-                    self.armed.remove(&directory);
                     // Or the path is said twice.
                     why.paths.clear();
                     trouble = Some(format!("cannot watch {}: {why}", directory.display()));
@@ -92,8 +77,8 @@ impl Directories {
     }
 
     /// What is watched, in order of name.
-    pub(super) fn armed(&self) -> Vec<PathBuf> {
-        self.armed.keys().cloned().collect()
+    pub(super) fn watched(&self) -> Vec<PathBuf> {
+        self.watched.iter().cloned().collect()
     }
 }
 
@@ -107,7 +92,20 @@ fn tells(event: &Event) -> bool {
     !harmless || event.need_rescan()
 }
 
-/// Every directory that has a say in what `path` stands for: where it lies, where each symbolic
+/// Every directory that has a say in what the source's files are.
+fn trails(source: &Source) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for path in &source.paths {
+        trail(path, &mut found);
+    }
+    // Those in a directory may be links to elsewhere.
+    for file in source.listed().flatten() {
+        trail(&file, &mut found);
+    }
+    found
+}
+
+/// The directories that have a say in what `path` stands for: where it lies, where each symbolic
 /// link on the way lies, itself if it is one. Where something is missing, the deepest that is there.
 fn trail(path: &Path, found: &mut BTreeSet<PathBuf>) {
     // Only without a working directory; then no look finds anything either.
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_armed_follows_the_links() {
+    fn what_is_watched_follows_the_links() {
         let scratch = Scratch::new();
         let at = |name: &str| scratch.path(name);
         fs::create_dir_all(at("mount/..1")).unwrap();
@@ -207,17 +205,52 @@ mod tests {
         let source = Source { paths: vec![at("mount")], sets: Vec::new() };
         let mut directories = Directories::new(Arc::default());
         assert_eq!(directories.arm(&source), None);
-        assert_eq!(directories.armed(), [scratch.path(""), at("mount"), at("mount/..1")]);
+        assert_eq!(directories.watched(), [scratch.path(""), at("mount"), at("mount/..1")]);
         fs::remove_file(at("mount/..data")).unwrap();
         symlink("..2", at("mount/..data")).unwrap();
         assert_eq!(directories.arm(&source), None);
-        assert_eq!(directories.armed(), [scratch.path(""), at("mount"), at("mount/..2")]);
-        // One that has taken the name is another.
-        let before = directories.armed[&at("mount")];
-        fs::rename(at("mount"), at("old")).unwrap();
-        fs::create_dir(at("mount")).unwrap();
+        assert_eq!(directories.watched(), [scratch.path(""), at("mount"), at("mount/..2")]);
+    }
+
+    /// Whether the kernel watches this directory for this process.
+    #[cfg(target_os = "linux")]
+    fn is_watched(directory: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let inode = format!("ino:{:x}", fs::metadata(directory).unwrap().ino());
+        // Other tests' descriptors come and go.
+        fs::read_dir("/proc/self/fdinfo").unwrap().any(|entry| {
+            let about = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+            let mut watches = about.lines().filter(|line| line.starts_with("inotify "));
+            watches.any(|line| line.split(' ').any(|word| word == inode))
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_has_moved_away_is_not_watched() {
+        let scratch = Scratch::new();
+        let (here, away) = (scratch.path("here"), scratch.path("away"));
+        fs::create_dir(&here).unwrap();
+        let source = Source { paths: vec![here.join("drill.toml")], sets: Vec::new() };
+        let mut directories = Directories::new(Arc::default());
         assert_eq!(directories.arm(&source), None);
-        assert_eq!(directories.armed(), [scratch.path(""), at("mount")]);
-        assert_ne!(directories.armed[&at("mount")], before);
+        assert!(is_watched(&here));
+        fs::rename(&here, &away).unwrap();
+        fs::create_dir(&here).unwrap();
+        assert_eq!(directories.arm(&source), None);
+        assert!(is_watched(&here) && !is_watched(&away));
+        drop(directories);
+    }
+
+    #[test]
+    fn reads_tell_nothing_and_lost_events_do() {
+        use notify::event::{DataChange, Flag, ModifyKind};
+        let tells = |kind| tells(&Event::new(kind));
+        assert!(!tells(EventKind::Access(AccessKind::Open(AccessMode::Any))));
+        assert!(!tells(EventKind::Access(AccessKind::Close(AccessMode::Read))));
+        assert!(tells(EventKind::Access(AccessKind::Close(AccessMode::Write))));
+        assert!(tells(EventKind::Modify(ModifyKind::Data(DataChange::Any))));
+        let lost = Event::new(EventKind::Access(AccessKind::Any)).set_flag(Flag::Rescan);
+        assert!(super::tells(&lost));
     }
 }

@@ -121,7 +121,7 @@ impl Watcher {
             let failed = Directories::none("no events: a look has failed");
             let mut directories = std::mem::replace(&mut self.directories, failed);
             spawn_blocking(move || {
-                // Watched first: what changes while it is read rings the bell.
+                // In this order: what changes while it is read then rings the bell.
                 let trouble = directories.arm(&source);
                 Look { texts: source.read(), directories, trouble }
             })
@@ -134,7 +134,7 @@ impl Watcher {
             if let Some(why) = trouble.as_ref().filter(|_| sight.poll_only != trouble) {
                 tracing::warn!(%why, "files are looked at once a second, events or not");
             }
-            sight.directories = self.directories.armed();
+            sight.directories = self.directories.watched();
             sight.poll_only = trouble;
             sight.looked = Some(clock::now());
         });

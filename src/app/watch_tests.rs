@@ -459,59 +459,63 @@ async fn looks_are_few() {
     assert!((1..=most).contains(&looks), "{looks} looks in {:?}", begun.elapsed());
 }
 
+/// A scratch directory's source, what it says, and a watcher that knows it.
+fn alone(scratch: &Scratch, poll: Duration) -> (Source, Fingerprint, Watcher) {
+    let source = Source { paths: vec![scratch.path("at")], sets: Vec::new() };
+    let known = source.read().fingerprint();
+    let watcher = Watcher::with(source.clone(), known, true, poll);
+    (source, known, watcher)
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::select! {
+        it = what => it,
+        () = machine_time(Duration::from_secs(2)) => panic!("not within 2 s"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changed_before_the_first_look_is_found() {
     let scratch = plain();
-    let source = Source { paths: vec![scratch.path("at")], sets: Vec::new() };
-    let known = source.read().fingerprint();
+    let (_, _, mut watcher) = alone(&scratch, POLL);
     scratch.write("at/drill.toml", "two");
-    let texts = Watcher::new(source, known).changed().await;
+    let texts = in_time(watcher.changed()).await;
     assert_eq!(said(&scratch, &texts), "at/drill.toml: two");
 }
 
-/// As in a `select!` whose other branches win again and again.
+/// As in a `select!` whose other branches win again and again, also while a look is under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_can_be_dropped_at_any_time() {
     let scratch = plain();
-    let source = Source { paths: vec![scratch.path("at/drill.toml")], sets: Vec::new() };
-    let known = source.read().fingerprint();
-    let mut watcher = Watcher::with(source, known, true, Duration::from_hours(1));
+    let (_, _, mut watcher) = alone(&scratch, Duration::from_hours(1));
     for text in ["two", "three"] {
         scratch.write("at/drill.toml", text);
-        let again_and_again = async {
+        let texts = in_time(async {
             loop {
-                let once = tokio::time::timeout(Duration::from_millis(1), watcher.changed());
-                if let Ok(texts) = once.await {
-                    break texts;
+                // Polled once.
+                tokio::select! {
+                    biased;
+                    texts = watcher.changed() => break texts,
+                    () = std::future::ready(()) => {}
                 }
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-        };
-        let texts = tokio::select! {
-            texts = again_and_again => texts,
-            () = machine_time(Duration::from_secs(2)) => panic!("not within 2 s: {text}"),
-        };
-        assert_eq!(said(&scratch, &texts), format!("at/drill.toml: {text}"));
+        });
+        assert_eq!(said(&scratch, &texts.await), format!("at/drill.toml: {text}"));
     }
+    assert_eq!(watcher.sight().borrow().poll_only, None);
 }
 
-/// What a reload by hand has read is not reported, and what it has not is.
+/// What a reload by hand has read is not reported, and what comes after it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_somebody_else_has_read_is_no_news() {
+async fn what_somebody_else_has_read_is_known() {
     let scratch = plain();
-    let source = Source { paths: vec![scratch.path("at")], sets: Vec::new() };
-    let one = source.read().fingerprint();
-    let mut watcher = Watcher::new(source.clone(), one);
+    let (source, one, mut watcher) = alone(&scratch, POLL);
     scratch.write("at/drill.toml", "two");
     watcher.know(source.read().fingerprint());
-    let mut sight = watcher.sight();
-    tokio::select! {
-        biased;
-        _ = watcher.changed() => panic!("reported"),
-        seen = sight.wait_for(|sight| sight.looked.is_some()) => drop(seen.unwrap()),
-    }
-    // Back to what it said at first.
+    // What it knew at first is news again.
     scratch.write("at/drill.toml", "one");
-    assert_eq!(watcher.changed().await.fingerprint(), one);
+    assert_eq!(in_time(watcher.changed()).await.fingerprint(), one);
 }
 
 #[test]
