@@ -14,5 +14,7 @@ mod drill;
 mod exact;
 mod faults;
 mod house;
+mod phases;
+mod reload;
 mod shop;
 mod support;

@@ -82,6 +82,12 @@ fn describe(state: &AdminState) -> Value {
     let stage = control.stage.load_full();
     let snapshot = control.ledger().snapshot(&stage.plan);
     let began = time(control.began());
+    let reloads = state.reloads.standing();
+    let overrides: Vec<Value> = reloads
+        .overrides
+        .iter()
+        .map(|one| json!({ "key": one.path, "value": one.value }))
+        .collect();
     json!({
         "name": stage.plan.name,
         "hypothesis": stage.plan.hypothesis,
@@ -93,6 +99,18 @@ fn describe(state: &AdminState) -> Value {
         "halted": standing.halt.is_some(),
         "halt": standing.halt.map(|halt| json!({ "by": halt.by, "reason": halt.reason })),
         "over": standing.over,
+        "phase": stage.plan.is_phased().then(|| json!({
+            "name": &*standing.booked,
+            "index": standing.position.phase(),
+            "of": stage.plan.phases.len(),
+            "elapsed_seconds": standing.phase_elapsed.as_secs_f64(),
+            "left_seconds": standing.phase_left.map(|left| left.as_secs_f64()),
+        })),
+        "generation": reloads.generation,
+        "last_reload": reloads.last,
+        "pending": reloads.pending,
+        "overrides": overrides,
+        "watched": reloads.watched,
         "pass_through": control.pass_through(),
         "began": began,
         "elapsed_seconds": standing.elapsed.as_secs_f64(),

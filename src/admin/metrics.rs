@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::AdminState;
 use crate::drill::control::Standing;
+use crate::drill::reload::Outcome;
 use crate::plan::Plan;
 use crate::sli::Snapshot;
 use crate::sli::series::EDGES;
@@ -30,6 +31,14 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         drill: state.control.drill_id().to_owned(),
         seed: state.control.seed(),
         held: state.held.load(Ordering::Relaxed),
+        reloads: state.reloads.standing(),
+        evicted: stage
+            .plan
+            .faults
+            .iter()
+            .filter(|fault| fault.per.is_some())
+            .map(|fault| (fault.name.to_string(), state.control.evicted(&fault.name)))
+            .collect(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(view));
@@ -81,6 +90,9 @@ struct View {
     drill: String,
     seed: u64,
     held: usize,
+    reloads: crate::drill::reload::Standing,
+    /// By fault: values of `per` forgotten for want of room.
+    evicted: Vec<(String, u64)>,
 }
 
 type Encoded = Result<(), std::fmt::Error>;
@@ -245,6 +257,12 @@ impl View {
                 )?;
             }
         }
+        let help = "Values of `per` that were forgotten for want of room";
+        let mut evicted =
+            family(encoder, "backburn_fault_values_evicted", help, None, MetricType::Counter)?;
+        for (fault, count) in &self.evicted {
+            evicted.put(&[("fault", fault.as_str())], ConstCounter::new(*count))?;
+        }
         let help = "Injected delays, as asked and as carried out";
         let mut delay = family(
             encoder,
@@ -273,9 +291,24 @@ impl View {
             ("name", self.plan.name.clone()),
             ("seed", self.seed.to_string()),
             ("state", self.standing.state.as_str().to_owned()),
+            ("phase", self.standing.booked.to_string()),
         ];
         family(encoder, "backburn_drill_info", "The drill", None, MetricType::Gauge)?
             .put(&labels, ConstGauge::new(1i64))?;
+        let help = "Reloads and live overrides, by what came of them";
+        let mut reloads =
+            family(encoder, "backburn_scenario_reloads", help, None, MetricType::Counter)?;
+        for (outcome, count) in Outcome::ALL.into_iter().zip(self.reloads.results) {
+            reloads.put(&[("result", outcome.label())], ConstCounter::new(count))?;
+        }
+        family(
+            encoder,
+            "backburn_scenario_last_reload_success_timestamp",
+            "When the scenario was last read without a mistake",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?
+        .put(&none, ConstGauge::new(self.reloads.last_success))?;
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         family(encoder, "backburn_build_info", "This program", None, MetricType::Gauge)?
             .put(&version, ConstGauge::new(1i64))

@@ -12,7 +12,7 @@ use super::source::{Compiled, Fingerprint, Start, Texts};
 use super::start::{mark_never, own_address};
 use super::watch::Watcher;
 use super::{Source, StartError};
-use crate::diagnostic::{Severity, render, to_json};
+use crate::diagnostic::{render, to_json};
 use crate::drill::Control;
 use crate::drill::reload::{Call, Order, Outcome, Reloads, Report};
 use crate::drill::state::Adopted;
@@ -105,12 +105,13 @@ impl Reloader {
         let Wish { texts, mut overrides, by, accept } = wish;
         let fingerprint = texts.fingerprint();
         let from_files = fingerprint != self.live.fingerprint();
-        let mut cleared = Vec::new();
         let (start, before) = (self.start.clone(), self.live.clone());
         let worked = tokio::task::spawn_blocking(move || {
-            if from_files {
-                cleared = drop_overridden(&before, &texts, &mut overrides);
-            }
+            let cleared = if from_files {
+                drop_overridden(&before, &texts, &mut overrides)
+            } else {
+                Vec::new()
+            };
             let compiled = texts.compile(&overrides, Some(&start));
             (compiled, texts, overrides, cleared)
         });
@@ -118,9 +119,9 @@ impl Reloader {
         let Ok((compiled, texts, overrides, cleared)) = worked.await else {
             return self.tell(report, fingerprint);
         };
-        let Compiled { plan, notes, sources, .. } = compiled;
-        report.notes = to_json(&notes, &sources);
-        report.text = render(&notes, &sources, false);
+        let Compiled { plan, notes, scenario } = compiled;
+        report.notes = to_json(&notes, &scenario.sources);
+        report.text = render(&notes, &scenario.sources, false);
         report.overrides_cleared = cleared;
         let Some(mut plan) = plan else { return self.tell(report, fingerprint) };
         let live = self.control.plan();

@@ -12,16 +12,20 @@ use tokio::task::JoinSet;
 
 use super::files::{Instance, RunFiles};
 use crate::drill::Control;
+use crate::drill::reload::Reloads;
 use crate::proxy::Shared;
 use crate::sli::{Ledger, Snapshot};
 
-/// How often the drill clock and the HALT file are looked at.
+/// How often the HALT file is looked at; the drill clock when a phase ends.
 const TICK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub struct Running {
     pub control: Arc<Control>,
     pub ledger: Arc<Ledger>,
+    /// Where reloads are asked for.
+    pub reloads: Arc<Reloads>,
+    pub(super) reloading: tokio::task::JoinHandle<()>,
     pub instance: Instance,
     pub halt_file: Option<PathBuf>,
     /// Rung by `POST drill/finish`.
@@ -43,12 +47,17 @@ impl Running {
     /// Keeps the drill clock going and watches for the HALT file; never returns, unless a worker
     /// has died, with what it died of.
     pub async fn tend(&self) -> String {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
             let now = crate::clock::now();
-            self.control.tick(now);
+            let look = now + TICK;
+            let due = self.control.due(now).map_or(look, |due| due.min(look));
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                // A shorter phase, perhaps.
+                () = self.control.changed.notified() => {}
+            }
+            self.control.tick(crate::clock::now());
+            let now = crate::clock::now();
             if let Some(path) = &self.halt_file
                 && !self.control.is_halted()
                 && path.exists()
@@ -75,6 +84,7 @@ impl Running {
     pub async fn stop(mut self) -> Snapshot {
         self.control.finish(crate::clock::now());
         self.ready.store(false, Ordering::Relaxed);
+        self.reloading.abort();
         // Receivers live in `shared`, which this very struct holds.
         let _ = self.draining.send(true);
         while self.acceptors.join_next().await.is_some() {}

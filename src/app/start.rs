@@ -13,9 +13,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::files::{self, Instance, RunFiles};
+use super::reload::Reloader;
 use super::running::Running;
+use super::{Source, Start, Texts, Watcher};
 use crate::admin::{self, AdminState};
 use crate::drill::Control;
+use crate::drill::reload::Reloads;
 use crate::plan::Plan;
 use crate::proxy::{Never, OwnPort, Shared, listen, worker};
 use crate::sli::Ledger;
@@ -28,6 +31,10 @@ pub(super) const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Options {
     pub plan: Plan,
+    /// Where the plan comes from, what was read there, and what holds until the end.
+    pub source: Source,
+    pub texts: Texts,
+    pub start: Start,
     /// Overrides the scenario's.
     pub seed: Option<u64>,
     /// Overrides `[proxy] listen`.
@@ -132,7 +139,11 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         source,
     })?;
     let admin_bound = admin_listener.local_addr().map_err(StartError::Os)?;
-    refuse_own_addresses(&plan, &listeners, admin_bound).await?;
+    let mut own = vec![admin_bound];
+    own.extend(listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()));
+    if let Some((service, address)) = own_address(&plan, &own).await {
+        return Err(StartError::OwnAddress { service, address });
+    }
 
     let data = match &options.data {
         Some(path) => Some(
@@ -230,8 +241,24 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     };
     let finish = Arc::new(tokio::sync::Notify::new());
     let ready = Arc::new(AtomicBool::new(false));
+    let (reloads, calls) = Reloads::new();
+    let reloads = Arc::new(reloads);
+    let watcher = Watcher::new(options.source.clone(), options.texts.fingerprint());
+    let reloader = Reloader {
+        source: options.source,
+        control: Arc::clone(&control),
+        shared: Arc::clone(&shared),
+        reloads: Arc::clone(&reloads),
+        own,
+        start: options.start,
+        live: options.texts,
+        overrides: Vec::new(),
+        held: None,
+    };
+    let reloading = tokio::spawn(reloader.run(watcher, calls));
     let state = Arc::new(AdminState {
         control: Arc::clone(&control),
+        reloads: Arc::clone(&reloads),
         held,
         ready: Arc::clone(&ready),
         finish: Arc::clone(&finish),
@@ -259,6 +286,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     }
     Ok(Running {
         control,
+        reloads,
+        reloading,
         ledger,
         instance,
         halt_file,
@@ -299,14 +328,8 @@ async fn resolve(service: &crate::plan::Service) -> Vec<SocketAddr> {
         .unwrap_or_default()
 }
 
-/// A service that is this process itself would loop for ever.
-async fn refuse_own_addresses(
-    plan: &Plan,
-    listeners: &[(TcpListener, Option<OwnPort>)],
-    admin: SocketAddr,
-) -> Result<(), StartError> {
-    let mut own = vec![admin];
-    own.extend(listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()));
+/// A service that is this process itself would loop for ever; `own` is where it listens.
+pub(super) async fn own_address(plan: &Plan, own: &[SocketAddr]) -> Option<(String, SocketAddr)> {
     for service in &plan.services {
         for address in resolve(service).await {
             let is_own = own.iter().any(|bound| {
@@ -316,11 +339,11 @@ async fn refuse_own_addresses(
                         || (bound.ip().is_unspecified() && address.ip().is_loopback()))
             });
             if is_own {
-                return Err(StartError::OwnAddress { service: service.name.to_string(), address });
+                return Some((service.name.to_string(), address));
             }
         }
     }
-    Ok(())
+    None
 }
 
 /// Services whose address lies in a `never` network are marked before the first request.

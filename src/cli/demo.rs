@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::{exit, load, output, run};
-use crate::app::{self, Options, Running};
+use crate::app::{self, Options, Running, Source};
 use crate::demo::load::{Load, Meter, run as send};
 use crate::demo::shop::{self, Shop};
 
@@ -58,18 +58,18 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     let mut shops = tokio::task::JoinSet::new();
     shops.spawn(shop::serve(checkout, payments, Shop::new(format!("http://{payments_at}"))));
 
-    let plan = run::built_in(SCENARIO, &[format!("proxy.upstream=\"http://{checkout_at}\"")])?;
-    let title = plan.name.clone();
+    let source = Source {
+        built_in: Some(("built-in".to_owned(), SCENARIO.to_owned())),
+        sets: vec![format!("proxy.upstream=\"http://{checkout_at}\"")],
+        ..Source::default()
+    };
+    let scenario = run::Scenario::load(source).ok_or("the built-in scenario is wrong")?;
+    let title = scenario.plan.name.clone();
     let options = Options {
-        plan,
         seed: args.seed,
         listen: Some(any),
         admin_listen: Some(any),
-        data: None,
-        environment: None,
-        workers: None,
-        hold: false,
-        ready_file: None,
+        ..scenario.options()
     };
     let running = app::start(options).await.map_err(|error| error.to_string())?;
     run::announce(

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{check, exit, output};
+use super::{exit, output};
+use crate::app::{Compiled, Source};
 use crate::diagnostic::render;
 use crate::plan::explain::{Explanation, InPhase, Question};
 
@@ -49,10 +50,11 @@ pub(super) struct ExplainArgs {
     json: bool,
 }
 
-pub(super) fn explain(args: &ExplainArgs) -> u8 {
-    let (plan, notes, sources) = check::load(&args.files, &args.sets);
+pub(super) fn explain(args: ExplainArgs) -> u8 {
+    let source = Source { paths: args.files, sets: args.sets, ..Source::default() };
+    let Compiled { plan, notes, scenario } = source.read().compile(&[], None);
     let Some(plan) = plan else {
-        output::say(render(&notes, &sources, output::colour()).trim_end());
+        output::say(render(&notes, &scenario.sources, output::colour()).trim_end());
         return exit::USAGE;
     };
     let answer = Question::parse(&args.request, &args.headers, args.client).and_then(|question| {

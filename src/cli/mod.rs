@@ -90,8 +90,8 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse().verb {
         Verb::Demo(args) => demo::demo(&args),
         Verb::Run(args) => run::run(args),
-        Verb::Check(args) => check::check(&args),
-        Verb::Explain(args) => explain::explain(&args),
+        Verb::Check(args) => check::check(args),
+        Verb::Explain(args) => explain::explain(args),
         Verb::Next(args) => steer::next(&args),
         Verb::Note(args) => steer::note(&args),
         Verb::Set(args) => steer::set(&args),

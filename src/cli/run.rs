@@ -2,15 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{check, exit, output};
-use crate::app::{self, Options, Running};
+use super::{exit, output};
+use crate::app::{self, Compiled, Options, Running, Source, Start, Texts};
 use crate::diagnostic::render;
-use crate::plan::{self, Plan};
+use crate::drill::reload::Order;
+use crate::plan::Plan;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -78,6 +80,7 @@ enum LogFormat {
 /// would kill the process it should only halt.
 pub(super) struct Signals {
     halt: Signal,
+    reload: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -87,6 +90,7 @@ impl Signals {
     pub(super) fn catch() -> std::io::Result<Self> {
         Ok(Self {
             halt: signal(SignalKind::user_defined1())?,
+            reload: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -102,35 +106,70 @@ impl Signals {
 }
 
 pub(super) fn run(args: RunArgs) -> u8 {
-    let Some(plan) = plan_of(&args) else { return exit::USAGE };
+    let source = source_of(&args);
+    let Some(scenario) = Scenario::load(source) else { return exit::USAGE };
     init_log(&args.log, args.log_format);
     let Some(runtime) = output::runtime() else { return exit::NO_START };
-    let code = runtime.block_on(drill(args, plan));
+    let code = runtime.block_on(drill(args, scenario));
     // Whatever the control plane still does must not keep the process.
     runtime.shutdown_background();
     code
 }
 
-fn plan_of(args: &RunArgs) -> Option<Plan> {
-    let (plan, notes, sources) = match &args.upstream {
-        Some(upstream) => {
-            let mut sets = args.sets.clone();
-            sets.push(format!("proxy.upstream={upstream:?}"));
-            if args.files.is_empty() {
-                // What a recording proxy can say about a service nobody described.
-                sets.push("name=\"recording\"".to_owned());
-                sets.push(
-                    "slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned(),
-                );
-            }
-            check::load(&args.files, &sets)
+fn source_of(args: &RunArgs) -> Source {
+    let mut sets = args.sets.clone();
+    if let Some(upstream) = &args.upstream {
+        sets.push(format!("proxy.upstream={upstream:?}"));
+        if args.files.is_empty() {
+            // What a recording proxy can say about a service nobody described.
+            sets.push("name=\"recording\"".to_owned());
+            sets.push(
+                "slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned(),
+            );
         }
-        None => check::load(&args.files, &args.sets),
-    };
-    if !notes.is_empty() {
-        output::say(render(&notes, &sources, output::colour()).trim_end());
     }
-    plan
+    Source { paths: args.files.clone(), sets, ..Source::default() }
+}
+
+/// A scenario that has no mistakes, ready to be started.
+pub(super) struct Scenario {
+    source: Source,
+    texts: Texts,
+    start: Start,
+    pub(super) plan: Plan,
+}
+
+impl Scenario {
+    /// Reads and compiles, and says what is wrong; `None`: it cannot be started.
+    pub(super) fn load(source: Source) -> Option<Self> {
+        let texts = source.read();
+        let Compiled { plan, notes, scenario } = texts.compile(&[], None);
+        if !notes.is_empty() {
+            output::say(render(&notes, &scenario.sources, output::colour()).trim_end());
+        }
+        let plan = plan?;
+        let start = Start::of(&scenario, &plan);
+        Some(Self { source, texts, start, plan })
+    }
+
+    /// With everything else as it is by default.
+    pub(super) fn options(self) -> Options {
+        let Self { source, texts, start, plan } = self;
+        Options {
+            plan,
+            source,
+            texts,
+            start,
+            seed: None,
+            listen: None,
+            admin_listen: None,
+            data: None,
+            environment: None,
+            workers: None,
+            hold: false,
+            ready_file: None,
+        }
+    }
 }
 
 fn init_log(level: &str, format: LogFormat) {
@@ -144,7 +183,7 @@ fn init_log(level: &str, format: LogFormat) {
     };
 }
 
-async fn drill(args: RunArgs, plan: Plan) -> u8 {
+async fn drill(args: RunArgs, scenario: Scenario) -> u8 {
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => {
@@ -152,11 +191,10 @@ async fn drill(args: RunArgs, plan: Plan) -> u8 {
             return exit::NO_START;
         }
     };
-    let title = plan.name.clone();
-    let facts = facts(&plan);
+    let title = scenario.plan.name.clone();
+    let facts = facts(&scenario.plan);
     let data = (args.data.as_os_str() != "none").then_some(args.data);
     let running = app::start(Options {
-        plan,
         seed: args.seed,
         listen: args.listen,
         admin_listen: args.admin_listen,
@@ -165,6 +203,7 @@ async fn drill(args: RunArgs, plan: Plan) -> u8 {
         workers: args.workers,
         hold: args.hold,
         ready_file: args.ready_file,
+        ..scenario.options()
     })
     .await;
     let running = match running {
@@ -274,6 +313,13 @@ async fn watch(
             _ = signals.halt.recv() => {
                 running.control.halt(crate::clock::now(), "SIGUSR1", "");
             }
+            _ = signals.reload.recv() => {
+                // Its own task: the rest goes on meanwhile, a halt above all.
+                let reloads = Arc::clone(&running.reloads);
+                tokio::spawn(async move {
+                    reloads.order(Order::Reload { accept: false }, "SIGHUP").await
+                });
+            }
             _ = progress.tick() => {
                 let standing = running.control.standing(crate::clock::now());
                 if exit_when_done && standing.over {
@@ -288,13 +334,4 @@ async fn watch(
             }
         }
     }
-}
-
-/// A plan from text that ships with the program.
-pub(super) fn built_in(text: &str, sets: &[String]) -> Result<Plan, String> {
-    let sources = vec![("built-in".to_owned(), text.to_owned())];
-    let (scenario, mut notes) = crate::scenario::read(sources, sets);
-    let (plan, more) = plan::compile(&scenario);
-    notes.extend(more);
-    plan.ok_or_else(|| render(&notes, &scenario.sources, false))
 }

@@ -53,14 +53,12 @@ pub(super) struct NoteArgs {
 }
 
 pub(super) fn note(args: &NoteArgs) -> u8 {
-    let body =
-        json!({ "text": args.text, "team": args.team, "toil_minutes": args.toil_minutes });
+    let body = json!({ "text": args.text, "team": args.team, "toil_minutes": args.toil_minutes });
     match on(&args.at, &Method::POST, "/api/v1/notes", &body) {
         Ok(note) if args.at.json => output::data(&format!("{note:#}\n")),
-        Ok(note) => output::say(&format!(
-            "noted in phase {}",
-            note["phase"].as_str().unwrap_or_default()
-        )),
+        Ok(note) => {
+            output::say(&format!("noted in phase {}", note["phase"].as_str().unwrap_or_default()))
+        }
         Err(refused) => return refused.tell(),
     }
     0
@@ -99,9 +97,7 @@ pub(super) fn set(args: &SetArgs) -> u8 {
             Err(_) => return usage("write it as faults.NAME.probability=5%, or NAME --clear"),
         };
         match adjustable(&path) {
-            Ok((fault, key)) => {
-                (Method::PATCH, fault.to_owned(), json!({ key: json_of(&value) }))
-            }
+            Ok((fault, key)) => (Method::PATCH, fault.to_owned(), json!({ key: json_of(&value) })),
             Err(why) => return usage(&why),
         }
     };

@@ -94,7 +94,8 @@ impl Report {
             count("need a restart", &changes.needs_restart),
         ];
         let counts: Vec<String> = counts.into_iter().flatten().collect();
-        let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+        let counts =
+            if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
         match self.result {
             Outcome::Applied => format!("reloaded, generation {}{counts}", self.generation),
             Outcome::Unchanged => "nothing has changed".to_owned(),

@@ -16,7 +16,7 @@ pub(crate) mod tests;
 
 pub use adjust::adjustable;
 pub use keys::ROOT;
-pub use load::{Override, load, read, read_adjusted};
+pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
 
 /// The JSON Schema (2020-12) of a scenario, for editors.
 pub fn json_schema() -> serde_json::Value {
@@ -63,6 +63,22 @@ pub enum Widening {
     Apply,
     /// It waits until somebody accepts it.
     Hold,
+}
+
+impl SafetySpec {
+    /// The same, its places in files that stand so many later among the sources.
+    pub fn moved(&mut self, files: u16) {
+        let mut places: Vec<&mut Place> = Vec::new();
+        places.extend(self.environments.iter_mut().map(|it| &mut it.at));
+        places.extend(self.max_drill.iter_mut().map(|it| &mut it.at));
+        places.extend(self.max_faulted.iter_mut().map(|it| &mut it.at));
+        places.extend(self.never.iter_mut().map(|it| &mut it.at));
+        places.extend(self.fault_health.iter_mut().map(|it| &mut it.at));
+        places.extend(self.widening.iter_mut().map(|it| &mut it.at));
+        for place in places {
+            place.file = place.file.saturating_add(files);
+        }
+    }
 }
 
 /// A duration, or the word `"none"`, which has to be written.
