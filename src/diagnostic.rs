@@ -60,10 +60,14 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at a place.
     pub fn error(at: Place, message: impl Into<String>) -> Self {
+        Self { at: Some(at), ..Self::nowhere(message) }
+    }
+    /// An error that no text holds: of a file that cannot be read.
+    pub fn nowhere(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             message: message.into(),
-            at: Some(at),
+            at: None,
             label: String::new(),
             also: None,
             hint: None,

@@ -1,7 +1,9 @@
 //! Everything that depends on the operating system. Linux is complete; other Unixes build and run
 //! with tokio's millisecond timer and a polled look at whether the caller has left.
 
+use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 
 use tokio::net::TcpStream;
 
@@ -169,4 +171,21 @@ pub fn signal_halt(pid: i32) -> io::Result<()> {
     let pid = rustix::process::Pid::from_raw(pid)
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     Ok(rustix::process::kill_process(pid, rustix::process::Signal::USR1)?)
+}
+
+/// Opens a regular file for reading. Anything else is refused, and never waited for: to open a pipe
+/// is to wait for its writer.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let regular = |about: fs::Metadata| {
+        let refused = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        about.is_file().then_some(()).ok_or_else(refused)
+    };
+    // Asked before, since to open a device may be to start it; and after, since the name may mean
+    // something else by then.
+    regular(fs::metadata(path)?)?;
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    regular(file.metadata()?)?;
+    Ok(file)
 }

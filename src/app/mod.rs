@@ -2,10 +2,12 @@
 
 mod files;
 mod running;
+mod source;
 mod start;
 mod summary;
 
 pub use files::{Instance, write_by_rename};
 pub use running::Running;
+pub use source::{Fingerprint, Source, Texts};
 pub use start::{Options, StartError, start};
 pub use summary::{progress, summary};

@@ -1,13 +1,12 @@
-//! `backburn check`, and how every verb loads a scenario.
+//! `backburn check`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{exit, output};
-use crate::diagnostic::{Diagnostics, Severity, Sources, render, to_json};
-use crate::plan::{self, Plan};
-use crate::scenario;
+use crate::app::Source;
+use crate::diagnostic::{Severity, render, to_json};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -30,20 +29,9 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
-/// Reads and compiles; all mistakes, whichever stage found them.
-pub(super) fn load(files: &[PathBuf], sets: &[String]) -> (Option<Plan>, Diagnostics, Sources) {
-    let (scenario, mut notes) = scenario::load(files, sets);
-    let readable = notes.iter().all(|note| note.severity != Severity::Error);
-    let (plan, more) = plan::compile(&scenario);
-    // What the reader has complained of already is often missing for the compiler.
-    notes.extend(more.into_iter().filter(|note| readable || note.at.is_some()));
-    notes.sort_by_key(|note| note.at);
-    notes.dedup();
-    (plan.filter(|_| readable), notes, scenario.sources)
-}
-
-pub(super) fn check(args: &CheckArgs) -> u8 {
-    let (plan, notes, sources) = load(&args.files, &args.sets);
+pub(super) fn check(args: CheckArgs) -> u8 {
+    let source = Source { paths: args.files, sets: args.sets };
+    let (plan, notes, sources) = source.read().compile(&[]);
     if args.json {
         output::data(&format!("{:#}\n", to_json(&notes, &sources)));
     } else if !notes.is_empty() {

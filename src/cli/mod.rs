@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse().verb {
         Verb::Demo(args) => demo::demo(&args),
         Verb::Run(args) => run::run(args),
-        Verb::Check(args) => check::check(&args),
+        Verb::Check(args) => check::check(args),
         Verb::Status(args) => client::status(&args),
         Verb::Halt(args) => client::halt(&args),
         Verb::Rearm(args) => client::rearm(&args),

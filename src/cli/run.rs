@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{check, exit, output};
-use crate::app::{self, Options, Running};
+use super::{exit, output};
+use crate::app::{self, Options, Running, Source};
 use crate::diagnostic::render;
 use crate::plan::{self, Plan};
 
@@ -102,7 +102,7 @@ impl Signals {
 }
 
 pub(super) fn run(args: RunArgs) -> u8 {
-    let Some(plan) = plan_of(&args) else { return exit::USAGE };
+    let Some(plan) = plan_of(&source_of(&args)) else { return exit::USAGE };
     init_log(&args.log, args.log_format);
     let Some(runtime) = output::runtime() else { return exit::NO_START };
     let code = runtime.block_on(drill(args, plan));
@@ -111,22 +111,23 @@ pub(super) fn run(args: RunArgs) -> u8 {
     code
 }
 
-fn plan_of(args: &RunArgs) -> Option<Plan> {
-    let (plan, notes, sources) = match &args.upstream {
-        Some(upstream) => {
-            let mut sets = args.sets.clone();
-            sets.push(format!("proxy.upstream={upstream:?}"));
-            if args.files.is_empty() {
-                // What a recording proxy can say about a service nobody described.
-                sets.push("name=\"recording\"".to_owned());
-                sets.push(
-                    "slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned(),
-                );
-            }
-            check::load(&args.files, &sets)
+fn source_of(args: &RunArgs) -> Source {
+    let mut sets = args.sets.clone();
+    if let Some(upstream) = &args.upstream {
+        sets.push(format!("proxy.upstream={upstream:?}"));
+        if args.files.is_empty() {
+            // What a recording proxy can say about a service nobody described.
+            sets.push("name=\"recording\"".to_owned());
+            sets.push(
+                "slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned(),
+            );
         }
-        None => check::load(&args.files, &args.sets),
-    };
+    }
+    Source { paths: args.files.clone(), sets }
+}
+
+fn plan_of(source: &Source) -> Option<Plan> {
+    let (plan, notes, sources) = source.read().compile(&[]);
     if !notes.is_empty() {
         output::say(render(&notes, &sources, output::colour()).trim_end());
     }

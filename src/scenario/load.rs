@@ -1,19 +1,18 @@
-//! Files, directories and `--set` → one tree → one scenario, with everything that is wrong.
+//! Texts and `--set` → one tree → one scenario, with everything that is wrong. Nothing here touches
+//! a file: `app::source` does.
 
 use std::collections::HashSet;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Scenario;
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source, Sources};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, Sources};
 use crate::document::tree::{self, Content, Entry};
 use crate::document::{Value, closest};
 
 /// The largest file that is read, in bytes.
-const LARGEST: u64 = 1 << 20;
+pub const LARGEST_FILE: u64 = 1 << 20;
 /// The most files that are read.
-const MOST_FILES: usize = 1_000;
+pub const MOST_FILES: usize = 1_000;
 
 /// One `--set PATH=VALUE`: put over the files before they are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,28 +35,6 @@ impl std::str::FromStr for Override {
     }
 }
 
-/// Reads files, and directories' `*.toml` in order of name, then [`read`]s them. A file that
-/// cannot be read is a mistake like any other.
-pub fn load(paths: &[PathBuf], sets: &[String]) -> (Scenario, Diagnostics) {
-    let (mut notes, mut texts) = (Diagnostics::new(), Vec::new());
-    for path in paths {
-        match files(path) {
-            Ok(files) => {
-                for file in files {
-                    match text(&file) {
-                        Ok(text) => texts.push((file.display().to_string(), text)),
-                        Err(why) => notes.push(nowhere(&file, &why)),
-                    }
-                }
-            }
-            Err(why) => notes.push(nowhere(path, &why)),
-        }
-    }
-    let (scenario, found) = read(texts, sets);
-    notes.extend(found);
-    (scenario, notes)
-}
-
 /// Reads texts given with their names, merged, with `sets` put over them. Never panics, whatever
 /// the text; the scenario holds what could be read, the diagnostics all that is wrong, in order
 /// of place.
@@ -77,11 +54,9 @@ pub fn read_adjusted(
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        if text.len() as u64 > LARGEST || sources.files.len() >= MOST_FILES {
-            notes.push(nowhere(
-                Path::new(&name),
-                "more than a scenario may hold (1 MiB, 1000 files)",
-            ));
+        if text.len() as u64 > LARGEST_FILE || sources.files.len() >= MOST_FILES {
+            let why = "more than a scenario may hold (1 MiB, 1000 files)";
+            notes.push(Diagnostic::nowhere(format!("{name}: {why}")));
             continue;
         }
         let file = add(&mut sources, name, text);
@@ -171,57 +146,4 @@ fn apply(set: &str, entries: &mut Vec<Entry>, sources: &mut Sources, notes: &mut
     }
     let item = tree::value(&value, file, offset(path.len() + 1));
     tree::overlay(entries, &steps, item);
-}
-
-fn nowhere(path: &Path, why: &str) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        message: format!("{}: {why}", path.display()),
-        at: None,
-        label: String::new(),
-        also: None,
-        hint: None,
-    }
-}
-
-fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let about = std::fs::metadata(path).map_err(|why| reason(&why))?;
-    if !about.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|why| reason(&why))? {
-        let file = entry.map_err(|why| reason(&why))?.path();
-        if file.extension().is_some_and(|ext| ext == "toml") {
-            files.push(file);
-        }
-    }
-    if files.is_empty() {
-        return Err("this directory has no .toml file".to_owned());
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn text(path: &Path) -> Result<String, String> {
-    // Asked before opening: to open a pipe is to wait for its writer.
-    if !std::fs::metadata(path).map_err(|why| reason(&why))?.is_file() {
-        return Err("not a regular file".to_owned());
-    }
-    let file = std::fs::File::open(path).map_err(|why| reason(&why))?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|why| reason(&why))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err("larger than 1 MiB".to_owned());
-    }
-    String::from_utf8(bytes)
-        .map_err(|why| format!("not UTF-8 (at byte {})", why.utf8_error().valid_up_to()))
-}
-
-fn reason(why: &std::io::Error) -> String {
-    match why.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "no permission to read it".to_owned(),
-        _ => why.to_string(),
-    }
 }

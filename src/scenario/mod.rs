@@ -16,7 +16,7 @@ pub(crate) mod tests;
 
 pub use adjust::adjustable;
 pub use keys::ROOT;
-pub use load::{Override, load, read, read_adjusted};
+pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
 
 /// The JSON Schema (2020-12) of a scenario, for editors.
 pub fn json_schema() -> serde_json::Value {

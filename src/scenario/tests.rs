@@ -120,13 +120,6 @@ fn files_merge_key_by_key_and_a_name_is_given_once() {
 }
 
 #[test]
-fn files_that_cannot_be_read_say_why() {
-    let (_, notes) = load(&["/nowhere/at-all.toml".into(), "/dev/null".into()], &[]);
-    assert_eq!(notes[0].message, "/nowhere/at-all.toml: no such file");
-    assert_eq!(notes[1].message, "/dev/null: not a regular file");
-}
-
-#[test]
 fn deep_and_large_texts_are_refused_quietly() {
     for text in [
         format!("{}=1", vec!["a"; 200_000].join(".")),
