@@ -1,13 +1,18 @@
 //! The composition root: plan → bind → serve → drain. The only file that names every room.
 
+mod directories;
 mod files;
 mod running;
 mod source;
 mod start;
 mod summary;
+mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 pub use files::{Instance, write_by_rename};
 pub use running::Running;
 pub use source::{Fingerprint, Source, Texts};
 pub use start::{Options, StartError, start};
 pub use summary::{progress, summary};
+pub use watch::{Sight, Watcher};
