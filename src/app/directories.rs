@@ -14,6 +14,7 @@ use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 use super::Source;
+
 /// As many symbolic links as the kernel follows in one path.
 const MOST_LINKS: u32 = 40;
 
@@ -85,11 +86,11 @@ impl Directories {
 /// Whether an event can be of a change. To be opened and read is none: the look that an event leads
 /// to opens and reads. That events were lost is one, whatever else it says.
 fn tells(event: &Event) -> bool {
-    let harmless = match event.kind {
-        EventKind::Access(access) => access != AccessKind::Close(AccessMode::Write),
-        _ => false,
-    };
-    !harmless || event.need_rescan()
+    event.need_rescan()
+        || match event.kind {
+            EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+            _ => true,
+        }
 }
 
 /// Every directory that has a say in what the source's files are.
@@ -231,6 +232,7 @@ mod tests {
         let scratch = Scratch::new();
         let (here, away) = (scratch.path("here"), scratch.path("away"));
         fs::create_dir(&here).unwrap();
+        scratch.write("here/drill.toml", "");
         let source = Source { paths: vec![here.join("drill.toml")], ..Source::default() };
         let mut directories = Directories::new(Arc::default());
         assert_eq!(directories.arm(&source), None);

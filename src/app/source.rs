@@ -67,7 +67,7 @@ impl Source {
             for hasher in &mut hashers {
                 (&name, &bytes).hash(hasher);
             }
-            match bytes.and_then(text) {
+            match bytes.and_then(said) {
                 Ok(text) => files.push((name, text)),
                 Err(why) => notes.push(Diagnostic::nowhere(format!("{name}: {why}"))),
             }
@@ -200,7 +200,12 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, String> {
+fn said(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.is_empty() {
+        // What a file is between being emptied and being written: a scenario that says nothing
+        // says at least a comment.
+        return Err("the file is empty".to_owned());
+    }
     String::from_utf8(bytes)
         .map_err(|why| format!("not UTF-8 (at byte {})", why.utf8_error().valid_up_to()))
 }
@@ -267,7 +272,7 @@ mod tests {
             assert_eq!(complaint(&source(&scratch, &[name])), why, "{name}");
         }
         // What stands beside it is read.
-        scratch.write("good.toml", "");
+        scratch.write("good.toml", "# nothing\n");
         let texts = source(&scratch, &["missing.toml", "good.toml"]).read();
         assert_eq!((texts.files.len(), texts.notes.len()), (1, 1));
         let Compiled { plan, notes, .. } = texts.compile(&[], None);
@@ -278,7 +283,7 @@ mod tests {
     fn there_is_an_end_to_the_files() {
         let scratch = Scratch::new();
         for number in 0..=MOST_FILES {
-            scratch.write(&format!("{number}.toml"), "");
+            scratch.write(&format!("{number}.toml"), "#");
         }
         assert_eq!(complaint(&source(&scratch, &[""])), "more than 1000 files");
         let one_by_one = source(&scratch, &["0.toml"; MOST_FILES + 7]);

@@ -72,6 +72,8 @@ impl std::fmt::Display for Sight {
 #[derive(Debug)]
 struct Look {
     texts: Texts,
+    /// When all of them had been read.
+    at: Instant,
     directories: Directories,
     trouble: Option<String>,
 }
@@ -108,11 +110,13 @@ impl Watcher {
             return std::future::pending().await;
         }
         loop {
-            let texts = self.look().await;
-            let now = clock::now();
-            let news = texts.as_ref().map(|texts| self.settling.see(texts.fingerprint(), now));
-            self.due = now + if news == Some(News::Unsettled) { STILL } else { self.poll };
-            if let (Some(News::Settled), Some(texts)) = (news, texts) {
+            let Some((texts, at)) = self.look().await else {
+                self.due = clock::now() + self.poll;
+                continue;
+            };
+            let news = self.settling.see(texts.fingerprint(), at);
+            self.due = at + if news == News::Unsettled { STILL } else { self.poll };
+            if news == News::Settled {
                 return texts;
             }
         }
@@ -128,8 +132,8 @@ impl Watcher {
         self.sight.subscribe()
     }
 
-    /// One look, when it is due; `None` if it has failed.
-    async fn look(&mut self) -> Option<Texts> {
+    /// One look, when it is due, and when that was; `None` if it has failed.
+    async fn look(&mut self) -> Option<(Texts, Instant)> {
         if self.looking.is_none() {
             self.rest().await;
         }
@@ -140,22 +144,23 @@ impl Watcher {
             spawn_blocking(move || {
                 // In this order: what changes while it is read then rings the bell.
                 let trouble = directories.arm(&source);
-                Look { texts: source.read(), directories, trouble }
+                let texts = source.read();
+                Look { texts, at: clock::now(), directories, trouble }
             })
         });
         let look = looking.await;
         self.looking = None;
-        let Look { texts, directories, trouble } = look.ok()?;
+        let Look { texts, at, directories, trouble } = look.ok()?;
         self.directories = directories;
         self.sight.send_modify(|sight| {
             if let Some(why) = trouble.as_ref().filter(|_| sight.poll_only != trouble) {
-                tracing::warn!(%why, "files are looked at once a second, events or not");
+                tracing::warn!(%why, "a change to the scenario may take a second longer to be seen");
             }
             sight.directories = self.directories.watched();
             sight.poll_only = trouble;
-            sight.looked = Some(clock::now());
+            sight.looked = Some(at);
         });
-        Some(texts)
+        Some((texts, at))
     }
 
     /// Until the next look is due, which an event brings near.

@@ -57,7 +57,7 @@ pub(super) fn note(args: &NoteArgs) -> u8 {
     match on(&args.at, &Method::POST, "/api/v1/notes", &body) {
         Ok(note) if args.at.json => output::data(&format!("{note:#}\n")),
         Ok(note) => {
-            output::say(&format!("noted in phase {}", note["phase"].as_str().unwrap_or_default()))
+            output::say(&format!("noted in phase {}", note["phase"].as_str().unwrap_or_default()));
         }
         Err(refused) => return refused.tell(),
     }
@@ -92,9 +92,8 @@ pub(super) fn set(args: &SetArgs) -> u8 {
         let fault = args.what.strip_prefix("faults.").unwrap_or(&args.what);
         (Method::DELETE, fault.to_owned(), Value::Null)
     } else {
-        let Override { path, value } = match args.what.parse() {
-            Ok(split) => split,
-            Err(_) => return usage("write it as faults.NAME.probability=5%, or NAME --clear"),
+        let Ok(Override { path, value }) = args.what.parse() else {
+            return usage("write it as faults.NAME.probability=5%, or NAME --clear");
         };
         match adjustable(&path) {
             Ok((fault, key)) => (Method::PATCH, fault.to_owned(), json!({ key: json_of(&value) })),

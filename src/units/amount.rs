@@ -171,7 +171,7 @@ pub fn bytes(text: &str) -> Result<Bytes, Misread> {
     Ok(Bytes(measure(text, number, *scale, "a size", like)?))
 }
 
-/// Reads `"1MB/s"`, `"64KiB/s"`, `"56kbit/s"`. Errors: as [`bytes`]; less than a byte a second.
+/// Reads `"1MB/s"`, `"64KiB/s"`, `"56kbit/s"`. Errors: as [`bytes()`]; less than a byte a second.
 pub fn bandwidth(text: &str) -> Result<Bandwidth, Misread> {
     let like = "a bandwidth is a size per second, such as \"64KiB/s\", \"1MB/s\" or \"56kbit/s\"";
     let (number, unit) = split_unit(text, "a bandwidth", like, bandwidth_readings)?;
