@@ -1,4 +1,4 @@
-//! Mistakes and what is said of them: `bad/NAME.toml` beside `bad/NAME.err`.
+//! Mistakes and what is said of them: `bad/NAME.toml` beside `bad/NAME.err`; warnings in `warn`.
 //! `BACKBURN_BLESS=1` writes what is said now; read the difference before committing it.
 
 use std::path::Path;
@@ -6,27 +6,29 @@ use std::process::Command;
 
 use crate::support::BACKBURN;
 
-fn check(file: &str) -> (Option<i32>, String) {
+fn check(file: &str, more: &[&str]) -> (Option<i32>, String) {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut command = Command::new(BACKBURN);
-    let output =
-        command.current_dir(tests).args(["check", file]).env("NO_COLOR", "1").output().unwrap();
+    let arguments = [&["check", file], more].concat();
+    let output = command.current_dir(tests).args(arguments).env("NO_COLOR", "1").output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-#[test]
-fn every_mistake_is_explained() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
+/// Holds what is said of every file of a folder against its golden text.
+fn golden(folder: &str, code: i32, at_least: usize) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut names: Vec<String> = std::fs::read_dir(&directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".toml"))
         .collect();
     names.sort();
-    assert!(names.len() >= 20, "only {} cases", names.len());
+    assert!(names.len() >= at_least, "only {} cases", names.len());
     for name in names {
-        let (code, said) = check(&format!("bad/{name}"));
-        assert_eq!(code, Some(2), "{name}: {said}");
+        let (said_code, said) = check(&format!("{folder}/{name}"), &[]);
+        assert_eq!(said_code, Some(code), "{name}: {said}");
+        let (strict, _) = check(&format!("{folder}/{name}"), &["--strict"]);
+        assert_eq!(strict, Some(2), "{name}");
         let golden = directory.join(name.replace(".toml", ".err"));
         if std::env::var_os("BACKBURN_BLESS").is_some() {
             std::fs::write(&golden, &said).unwrap();
@@ -36,10 +38,21 @@ fn every_mistake_is_explained() {
     }
 }
 
+#[test]
+fn every_mistake_is_explained() {
+    golden("bad", 2, 50);
+}
+
+/// What cannot work as it is written is said, and fails where it is asked to (`--strict`).
+#[test]
+fn every_warning_is_explained() {
+    golden("warn", 0, 8);
+}
+
 /// Seven different mistakes in one file are all shown, each caret on its token.
 #[test]
 fn seven_at_once() {
-    let (_, said) = check("bad/seven.toml");
+    let (_, said) = check("bad/seven.toml", &[]);
     assert!(said.contains("7 mistakes"), "{said}");
     let text = include_str!("bad/seven.toml");
     // Each offending token carries the comment `# <- TOKEN`.
@@ -65,7 +78,7 @@ fn the_shipped_scenarios_compile() {
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")).unwrap()
     {
         let path = entry.unwrap().path();
-        let (code, said) = check(path.to_str().unwrap());
+        let (code, said) = check(path.to_str().unwrap(), &["--strict"]);
         assert_eq!(code, Some(0), "{said}");
         seen += 1;
     }

@@ -454,6 +454,9 @@ impl<'t> Node<'t> {
         let message = format!("`{}` cannot be {found}", self.key);
         let hint = match (&self.item.content, self.value) {
             (Content::Text(text), Value::List(_)) => format!("write [{text:?}]"),
+            (_, Value::Tables(_)) => {
+                format!("write [[{0}]], once for each, with its `name` inside", self.key)
+            }
             _ => format!("it takes {}", self.value.expected()),
         };
         notes.push(Diagnostic::error(self.item.at, message).hint(hint));

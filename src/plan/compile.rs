@@ -7,7 +7,9 @@ use http::Uri;
 
 use super::faults::{self, Covered};
 use super::matcher::Matcher;
-use super::{Plan, Proxy, Route, RouteId, Service, ServiceId, phases, routes, safety, slos};
+use super::{
+    Plan, Proxy, Route, RouteId, Service, ServiceId, phases, routes, safety, slos, warnings,
+};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
 use crate::scenario::{HostHeader, Scenario, ServiceSpec};
 
@@ -80,6 +82,7 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         slos: slos.into(),
         matcher: Matcher::new(rules.iter().map(|rule| &**rule)),
     };
+    warnings::find(scenario, &plan, &mut notes);
     (Some(plan), notes)
 }
 

@@ -282,7 +282,8 @@ impl FromStr for Selector {
             return Ok(Self::ClientIp);
         }
         match text.split_once(':') {
-            Some((_, "")) | None => Err("nothing is named"),
+            None => Err("this does not say where to look"),
+            Some((_, "")) => Err("nothing is named"),
             Some(("header", name)) => {
                 name.parse().map(Self::Header).map_err(|_| "not a header's name")
             }

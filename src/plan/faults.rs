@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::compile::unknown;
 use super::routes::{conditions, selector};
 use super::{Fault, FaultId, Route, Selector, Service, Who};
-use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::scenario::{FaultSpec, Scenario};
 use crate::units::Share;
 
@@ -276,7 +276,7 @@ pub(super) fn max_faulted(
     scenario: &Scenario,
     covered: &Covered<'_>,
     active: &[(FaultId, Arc<Fault>)],
-    phase: Option<&str>,
+    phase: Option<&Located<String>>,
     notes: &mut Diagnostics,
 ) {
     let Some(limit) = &scenario.safety.max_faulted else { return };
@@ -296,13 +296,15 @@ pub(super) fn max_faulted(
         let spared: f64 = streams.values().map(|chance| 1.0 - chance.min(1.0)).product();
         let hit = 1.0 - spared;
         if hit > limit.value.as_f64() + 1e-12 {
-            let when = phase.map_or(String::new(), |phase| format!(" in phase `{phase}`"));
+            let when = phase.map_or(String::new(), |phase| format!(" in phase `{}`", phase.value));
             let message = format!("faults hit {:.4}% of route `{}`{when}", hit * 100.0, route.name);
-            notes.push(
-                Diagnostic::error(limit.at, message)
-                    .label("more than this")
-                    .hint("lower their `probability`, or raise `max_faulted`"),
-            );
+            let note = Diagnostic::error(limit.at, message)
+                .label("more than this")
+                .hint("lower their `probability`, or raise `max_faulted`");
+            notes.push(match phase {
+                Some(phase) => note.also(phase.at, "in this phase"),
+                None => note,
+            });
         }
     }
 }

@@ -19,6 +19,7 @@ mod phases;
 mod routes;
 mod safety;
 mod slos;
+mod warnings;
 
 pub use compile::compile;
 pub use condition::{Asked, Conditions, Selector};

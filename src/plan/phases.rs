@@ -45,7 +45,7 @@ pub(super) fn compile(
             .collect();
         lasts(spec, notes);
         ramps(spec, &active, notes);
-        faults::max_faulted(scenario, covered, &active, Some(&spec.name.value), notes);
+        faults::max_faulted(scenario, covered, &active, Some(&spec.name), notes);
         for set in &spec.set {
             let id = position(faults, &set.name.value);
             if id.is_some_and(|id| !ids.contains(&id)) {
@@ -64,7 +64,9 @@ pub(super) fn compile(
             faults: active,
         });
     }
-    for (spec, _) in scenario.faults.iter().zip(&named).filter(|(_, named)| !**named) {
+    // Where no phase has any, that is said instead.
+    let any = named.contains(&true);
+    for (spec, _) in scenario.faults.iter().zip(&named).filter(|(_, named)| any && !**named) {
         let message = format!("fault `{}` is active in no phase", spec.name.value);
         notes.push(
             Diagnostic::warning(spec.name.at, message).hint("name it in some phase's `faults`"),

@@ -74,7 +74,11 @@ fn phases(
             // A missing name has been noted; an empty one is taken for no other phase's.
             name: table.text("name").unwrap_or(Located { value: String::new(), at }),
             length: table.duration("for"),
-            until_next: table.word("until").map(|word| word.at),
+            // Also when it says something else, which has been noted: it is not missing.
+            until_next: table.node("until").map(|node| {
+                node.word(table.notes);
+                node.at()
+            }),
             faults: table.text_list("faults"),
             ramp: table.duration("ramp"),
             set: set(&mut table, faults, adjustments),
