@@ -63,8 +63,9 @@ impl std::fmt::Display for Sight {
             write!(f, "{comma}{}", directory.display())?;
         }
         match &self.poll_only {
-            Some(why) => write!(f, " (looked at once a second: {why})"),
             None => Ok(()),
+            Some(why) if self.directories.is_empty() => write!(f, "looked at once a second: {why}"),
+            Some(why) => write!(f, " (looked at once a second: {why})"),
         }
     }
 }

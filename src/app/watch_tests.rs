@@ -26,6 +26,8 @@ impl Scratch {
         let name = format!("backburn-watch-{}-{number}", std::process::id());
         // Temporary directories lie behind a symbolic link on some systems.
         let path = std::env::temp_dir().canonicalize().unwrap().join(name);
+        // Left by a process of this id that was killed.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -518,6 +520,19 @@ async fn what_somebody_else_has_read_is_known() {
     // What it knew at first is news again.
     scratch.write("at/drill.toml", "one");
     assert_eq!(in_time(watcher.changed()).await.fingerprint(), one);
+}
+
+#[test]
+fn what_is_seen_is_said() {
+    let mut sight = Sight::default();
+    assert_eq!(sight.to_string(), "nothing");
+    sight.looked = Some(clock::now());
+    sight.directories = vec!["/a".into(), "/b".into()];
+    assert_eq!(sight.to_string(), "/a, /b");
+    sight.poll_only = Some("no events".to_owned());
+    assert_eq!(sight.to_string(), "/a, /b (looked at once a second: no events)");
+    sight.directories.clear();
+    assert_eq!(sight.to_string(), "looked at once a second: no events");
 }
 
 #[test]
