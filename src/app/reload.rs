@@ -55,7 +55,7 @@ impl Reloader {
             standing.generation = 1;
             standing.last_success = unix(crate::clock::wall());
         });
-        let sight = watcher.sight();
+        let mut sight = watcher.sight();
         loop {
             tokio::select! {
                 texts = watcher.changed() => {
@@ -68,9 +68,11 @@ impl Reloader {
                     // Whoever asked may have left.
                     let _ = reply.send(report);
                 }
+                Ok(()) = sight.changed() => {
+                    let seen = sight.borrow_and_update().to_string();
+                    self.reloads.update(|standing| standing.watched = seen);
+                }
             }
-            let seen = sight.borrow().to_string();
-            self.reloads.update(|standing| standing.watched = seen);
         }
     }
 
