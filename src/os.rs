@@ -2,6 +2,7 @@
 //! with tokio's millisecond timer and a polled look at whether the caller has left.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use tokio::net::TcpStream;
 
@@ -169,4 +170,19 @@ pub fn signal_halt(pid: i32) -> io::Result<()> {
     let pid = rustix::process::Pid::from_raw(pid)
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     Ok(rustix::process::kill_process(pid, rustix::process::Signal::USR1)?)
+}
+
+/// What a process gets that was stopped (Ctrl-Z) and goes on.
+pub const CONTINUED: i32 = rustix::process::Signal::CONT.as_raw();
+
+/// Columns and rows of a terminal; `None`: it is none, or does not know.
+pub fn terminal_size(of: impl AsFd) -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(of).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// False for a job in the background of the terminal, whose screen is somebody else's meanwhile.
+/// A terminal that controls no session (a container's) belongs to whoever writes to it.
+pub fn in_foreground(of: impl AsFd) -> bool {
+    rustix::termios::tcgetpgrp(of).map_or(true, |group| group == rustix::process::getpgrp())
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: a room may use those before it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "clock",
     "diagnostic",
     "dice",
@@ -17,6 +17,7 @@ const ROOMS: [&str; 16] = [
     "sli",
     "budget",
     "drill",
+    "report",
     "proxy",
     "admin",
     "demo",

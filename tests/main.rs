@@ -13,5 +13,7 @@ mod clients;
 mod drill;
 mod exact;
 mod house;
+mod meter;
 mod shop;
 mod support;
+mod terminal;

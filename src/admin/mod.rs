@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -18,19 +18,18 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::drill::Control;
+use crate::report::Live;
 
 /// What the handlers work on.
 #[derive(Debug)]
 pub struct AdminState {
     pub control: Arc<Control>,
-    /// Requests that faults hold now.
-    pub held: Arc<AtomicUsize>,
+    /// The drill as people see it.
+    pub live: Arc<Live>,
     /// Traffic is accepted, and no end has begun.
     pub ready: Arc<AtomicBool>,
     /// Rung by `POST drill/finish`.
     pub finish: Arc<Notify>,
-    /// The ready file's content.
-    pub instance: serde_json::Value,
     pub bound: SocketAddr,
 }
 

@@ -3,9 +3,7 @@
 mod files;
 mod running;
 mod start;
-mod summary;
 
 pub use files::{Instance, write_by_rename};
 pub use running::Running;
 pub use start::{Options, StartError, start};
-pub use summary::{progress, summary};

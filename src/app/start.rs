@@ -18,6 +18,7 @@ use crate::admin::{self, AdminState};
 use crate::drill::Control;
 use crate::plan::{Plan, ServiceId};
 use crate::proxy::{Shared, listen, worker};
+use crate::report::Live;
 use crate::sli::Ledger;
 
 /// Descriptors kept back for listeners, admin, files and the runtime's own.
@@ -228,12 +229,12 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     };
     let finish = Arc::new(tokio::sync::Notify::new());
     let ready = Arc::new(AtomicBool::new(false));
+    let live = Arc::new(Live::new(Arc::clone(&control), held, instance.to_json(), now));
     let state = Arc::new(AdminState {
         control: Arc::clone(&control),
-        held,
+        live: Arc::clone(&live),
         ready: Arc::clone(&ready),
         finish: Arc::clone(&finish),
-        instance: instance.to_json(),
         bound: admin_bound,
     });
     let (close_admin, mut admin_closed) = watch::channel(false);
@@ -257,6 +258,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     }
     Ok(Running {
         control,
+        live,
         ledger,
         instance,
         halt_file,
@@ -267,9 +269,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         threads,
         admin,
         close_admin,
-        shared,
         _run_files: run_files,
-        started: now,
         connections: room.available_permits(),
     })
 }

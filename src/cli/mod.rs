@@ -6,8 +6,10 @@ mod demo;
 mod export;
 mod load;
 mod output;
+mod progress;
 mod run;
 mod sample;
+mod terminal;
 
 use std::process::ExitCode;
 
