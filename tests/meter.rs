@@ -397,6 +397,78 @@ fn a_view_survives_its_json() {
     assert_eq!((view.state.as_str(), view.requests, view.slos.len()), ("running", 3, 0));
 }
 
+/// The API's status is a view, and `backburn status` draws it.
+#[test]
+fn status_is_a_view() {
+    let shop = crate::support::shop();
+    let scenario = "name = \"all fail\"\n[faults.no]\nroutes = [\"*\"]\ninject.error = 503\n\
+                    [slos.a]\nobjective = \"99.9%\"\nsli.availability = {}\n";
+    let proxy = crate::support::proxy(scenario, &shop.url("checkout"), &["--seed", "7"]);
+    let url = proxy.url("proxy");
+    for _ in 0..30 {
+        let request = b"GET /api/items HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+        let answer = crate::support::exchange(crate::support::host(&url), request);
+        assert_eq!(crate::support::status_of(&answer), 503);
+    }
+    proxy.until("counted", |proxy| proxy.json("/api/v1/status")["requests"] == 30);
+    let status = proxy.json("/api/v1/status");
+    // Names that programs rely on.
+    let keys = [
+        "name",
+        "hypothesis",
+        "drill",
+        "seed",
+        "dice_version",
+        "state",
+        "injecting",
+        "halted",
+        "halt",
+        "over",
+        "pass_through",
+        "began",
+        "elapsed_seconds",
+        "requests",
+        "active",
+        "held",
+        "instance",
+        "slos",
+    ];
+    assert!(keys.iter().all(|key| status.get(key).is_some()), "{status:#}");
+    assert_eq!(status["instance"]["pid"], proxy.pid());
+    let slo = &status["slos"][0];
+    let keys = [
+        "name",
+        "objective",
+        "window_seconds",
+        "window",
+        "total",
+        "good",
+        "bad",
+        "injected",
+        "masked",
+        "organic",
+        "excluded",
+        "burn_rate",
+        "budget_consumed",
+    ];
+    assert!(keys.iter().all(|key| slo.get(key).is_some()), "{slo:#}");
+    assert_eq!((&slo["total"], &slo["window"]), (&30.into(), &"28d".into()));
+    assert_eq!(proxy.json("/api/v1/slos")[0]["bad"], 30);
+
+    let view: View = serde_json::from_value(status).unwrap();
+    assert_eq!(view.slos[0].last_minute, events(30, [30, 0, 0], 0.001));
+    assert_eq!(view.faults[0].phase, Hits::new(30, 30));
+    assert!(view.faults[0].active);
+    let mut command = std::process::Command::new(crate::support::BACKBURN);
+    command.args(["status", "--admin-url", &proxy.url("admin")]).env("LC_ALL", "C");
+    let output = command.output().unwrap();
+    let drawn = String::from_utf8(output.stdout).unwrap();
+    assert!(drawn.starts_with("> RUNNING  injection ends in "), "{drawn}");
+    assert!(drawn.contains("! BURNING"), "{drawn}");
+    assert!(drawn.contains("INJECTING  no  asked all  applied 100%"), "{drawn}");
+    assert!(drawn.lines().all(|line| line.is_ascii() && line.len() <= 80), "{drawn}");
+}
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z-]{0,12}",

@@ -60,11 +60,7 @@ fn screen(bytes: &str, columns: usize) -> Vec<String> {
             }
             c => {
                 if column == columns {
-                    if wrap {
-                        (row, column) = (row + 1, 0);
-                    } else {
-                        column -= 1;
-                    }
+                    (row, column) = (row + 1, 0);
                 }
                 if row >= lines.len() {
                     lines.resize(row + 1, Vec::new());
@@ -73,7 +69,8 @@ fn screen(bytes: &str, columns: usize) -> Vec<String> {
                     lines[row].resize(column + 1, ' ');
                 }
                 lines[row][column] = c;
-                column += 1;
+                // Without wrapping it stays on the last column.
+                column = if wrap { column + 1 } else { (column + 1).min(columns - 1) };
             }
         }
         if row >= lines.len() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output;
 use super::terminal::Screen;
@@ -27,6 +28,8 @@ pub(super) struct ProgressArgs {
 pub(super) struct Progress {
     screen: Screen,
     tick: tokio::time::Interval,
+    /// The process was stopped (Ctrl-Z) and goes on.
+    continued: Signal,
     /// Redraws between two lines; 0: no lines.
     every: u64,
     ticks: u64,
@@ -37,12 +40,19 @@ impl Progress {
     pub(super) fn open(args: &ProgressArgs) -> io::Result<Self> {
         let mut tick = tokio::time::interval(REDRAW);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Ok(Self { screen: Screen::open(!args.no_meter)?, tick, every: args.progress, ticks: 0 })
+        let continued = signal(SignalKind::from_raw(crate::os::CONTINUED))?;
+        let screen = Screen::open(!args.no_meter)?;
+        Ok(Self { screen, tick, continued, every: args.progress, ticks: 0 })
     }
 
     /// Waits for the next second.
     pub(super) async fn second(&mut self) {
-        self.tick.tick().await;
+        loop {
+            tokio::select! {
+                _ = self.tick.tick() => return,
+                _ = self.continued.recv() => self.screen.forget(),
+            }
+        }
     }
 
     /// Shows the drill as it is.
@@ -51,13 +61,12 @@ impl Progress {
         self.ticks += 1;
         if self.screen.has_meter() {
             self.screen.show(live.view(crate::clock::now()));
-        } else if line_due {
+            return;
+        }
+        // In the background others write to the terminal.
+        self.screen.forget();
+        if line_due {
             output::say(&meter::plain(&live.view(crate::clock::now())));
         }
-    }
-
-    /// The process was stopped (Ctrl-Z) and goes on.
-    pub(super) fn continued(&self) {
-        self.screen.forget();
     }
 }

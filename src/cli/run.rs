@@ -81,8 +81,6 @@ pub(super) struct Signals {
     halt: Signal,
     terminate: Signal,
     interrupt: Signal,
-    /// After Ctrl-Z.
-    continued: Signal,
 }
 
 impl Signals {
@@ -92,7 +90,6 @@ impl Signals {
             halt: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            continued: signal(SignalKind::from_raw(crate::os::CONTINUED))?,
         })
     }
 
@@ -286,7 +283,6 @@ async fn watch(
             _ = signals.halt.recv() => {
                 running.control.halt(crate::clock::now(), "SIGUSR1", "");
             }
-            _ = signals.continued.recv() => progress.continued(),
             () = progress.second() => {
                 if exit_when_done && running.control.standing(crate::clock::now()).over {
                     return None;

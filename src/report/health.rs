@@ -5,6 +5,8 @@ use super::words;
 
 /// Of fewer events no rate is told: one bad request in five is no "200 times too fast".
 pub const FEWEST: u64 = 20;
+/// Nor of fewer bad ones: one of 700 may be chance at any objective.
+const FEWEST_BAD: u64 = 5;
 /// Ten clean seconds are told apart from chance when the last minute would have led one to expect
 /// this many bad events in them.
 const EXPECTED: f64 = 5.0;
@@ -18,8 +20,8 @@ pub enum Health {
     Fine,
     /// It burned during the last minute, and has stopped.
     Eased,
-    /// Too few events in the last minute to tell.
-    TooFew,
+    /// Too few events, or bad ones, in the last minute to tell.
+    Unsure,
     /// The budget is gone before its window is over.
     Burning,
     /// The drill alone has spent the whole budget.
@@ -36,11 +38,14 @@ impl Health {
             return Self::NoTraffic;
         }
         if minute.events < FEWEST {
-            return if minute.bad == 0 { Self::Fine } else { Self::TooFew };
+            return if minute.bad == 0 { Self::Fine } else { Self::Unsure };
         }
         // At exactly 1 the budget lasts its window.
         if minute.burn_rate.is_none_or(|rate| rate <= 1.0) {
             return Self::Fine;
+        }
+        if minute.bad < FEWEST_BAD {
+            return Self::Unsure;
         }
         let expected = slo.now.events as f64 * minute.bad as f64 / minute.events as f64;
         if slo.now.bad == 0 && expected >= EXPECTED { Self::Eased } else { Self::Burning }
@@ -52,7 +57,7 @@ impl Health {
             Self::NoTraffic => "NO TRAFFIC",
             Self::Fine => "OK",
             Self::Eased => "EASED",
-            Self::TooFew => "TOO FEW",
+            Self::Unsure => "UNSURE",
             Self::Burning => "BURNING",
             Self::Gone => "GONE",
         }
@@ -71,9 +76,10 @@ pub fn sentence(slo: &Slo, name: &str) -> String {
         Health::Gone => format!("The {budget} of {name} is gone"),
         Health::NoTraffic => format!("No traffic burns the {budget} of {name} now"),
         Health::Eased => format!("The {budget} of {name} has stopped burning"),
-        Health::TooFew => {
-            format!("Too few requests on {name} to tell how fast its {budget} burns")
-        }
+        Health::Unsure => format!(
+            "Nobody can tell yet how fast the {budget} of {name} burns ({} bad of {} in a minute)",
+            slo.last_minute.bad, slo.last_minute.events
+        ),
         Health::Burning => {
             let left = slo.time_to_exhaustion_seconds.map_or(String::new(), words::estimate);
             format!("At this rate the {budget} of {name} is gone in {left}")
@@ -198,10 +204,11 @@ mod tests {
             ),
             (
                 slo(0.0001, [2, 0], minute(12, 2)),
-                Health::TooFew,
-                "Too few requests on pay to tell how fast its 28-day budget burns; this drill has \
-                 burned 0.01% of it, all injected.",
+                Health::Unsure,
+                "Nobody can tell yet how fast the 28-day budget of pay burns (2 bad of 12 in a \
+                 minute); this drill has burned 0.01% of it, all injected.",
             ),
+            (slo(0.0001, [4, 0], minute(2_000, 4)), Health::Unsure, ""),
             (
                 slo(0.0031, [0, 310], minute(0, 0)),
                 Health::NoTraffic,

@@ -187,7 +187,11 @@ fn phase(view: &View) -> Option<String> {
             return view.next_phase.as_ref().map(|next| format!("first: {next}"));
         }
         let left = view.ends_in_seconds.filter(|_| view.state != "finished")?;
-        return Some(format!("injection ends in {}", words::clock(left)));
+        let left = words::clock(left);
+        return Some(match view.state.as_str() {
+            "running" => format!("injection ends in {left}"),
+            _ => format!("{left} left"),
+        });
     };
     let mut text = format!("{} {}/{}", phase.name, phase.index, phase.of);
     match (phase.remaining_seconds, phase.until_next) {
@@ -299,7 +303,7 @@ fn badge(health: Health, canvas: &Canvas) -> (Tone, &'static str) {
         Health::NoTraffic => (Tone::Faint, canvas.mark("·", "-")),
         Health::Fine => (Tone::Good, canvas.mark("✓", "+")),
         Health::Eased => (Tone::Good, canvas.mark("▽", "v")),
-        Health::TooFew => (Tone::Warn, canvas.mark("?", "?")),
+        Health::Unsure => (Tone::Warn, canvas.mark("?", "?")),
         Health::Burning => (Tone::Warn, canvas.mark("▲", "!")),
         Health::Gone => (Tone::Bad, canvas.mark("✗", "X")),
     }
@@ -551,6 +555,11 @@ fn legend(view: &View, canvas: &Canvas) -> Vec<Line> {
     if view.slos.iter().all(|slo| slo.bad == 0) {
         return Vec::new();
     }
-    let text = "injected: by backburn; masked: by both; organic: by the service itself";
+    let text = if view.has_several_services() {
+        "injected: by backburn; masked: by both; organic: by the service itself, which \
+         includes what it made of faults in the services behind it"
+    } else {
+        "injected: by backburn; masked: by both; organic: by the service itself"
+    };
     wrap(Line::of("  "), text, canvas.columns, 2).into_iter().map(Line::faint).collect()
 }

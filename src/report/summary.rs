@@ -65,7 +65,7 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
         words::objective(slo.objective)
     )];
     if slo.bad > 0 {
-        lines.push(format!("      {} bad: {}", thousands(slo.bad), whose(slo)));
+        lines.push(format!("      {} bad{}", thousands(slo.bad), whose(slo)));
     }
     let budget = format!("the {} budget", words::window(slo.window_seconds));
     lines.push(format!("      cost {}", bill(slo, &budget)));
@@ -96,26 +96,27 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
 /// Whose doing the bad ones were: backburn's, or the service's own (which a fault may have masked).
 fn whose(slo: &Slo) -> String {
     let own = slo.masked.saturating_add(slo.organic);
-    let mut parts = Vec::new();
-    if slo.injected > 0 {
-        parts.push(format!("{} injected by backburn", thousands(slo.injected)));
-    }
-    if own > 0 {
-        parts.push(format!("{} the service's own", thousands(own)));
-    }
     let split = if slo.masked > 0 {
         format!(" ({} masked, {} organic)", thousands(slo.masked), thousands(slo.organic))
     } else {
         String::new()
     };
-    parts.join(", ") + &split
+    match (slo.injected, own) {
+        (0, _) => format!(", all the service's own{split}"),
+        (_, 0) => ", all injected by backburn".to_owned(),
+        (injected, own) => format!(
+            ": {} injected by backburn, {} the service's own{split}",
+            thousands(injected),
+            thousands(own)
+        ),
+    }
 }
 
 fn of_fault(fault: &Fault, view: &View) -> Vec<String> {
     let title = titled("fault", &fault.name, &fault.services, view);
     let applied = match words::part_share(fault.drill.hit, fault.drill.eligible) {
         Some(share) => format!(
-            "applied {share} ({} of {} eligible)",
+            "applied {share} ({} of {})",
             thousands(fault.drill.hit),
             thousands(fault.drill.eligible)
         ),

@@ -48,7 +48,12 @@ impl Frame {
         if !block.is_empty() {
             out.push_str("\x1b[?7l");
             for line in block {
-                let _ = writeln!(out, "{line}\x1b[K");
+                out.push_str(line);
+                // At the edge there is nothing left to clear, but for the last character itself.
+                if width(line) < columns {
+                    out.push_str("\x1b[K");
+                }
+                out.push('\n');
             }
             out.push_str("\x1b[?7h");
         }
@@ -82,17 +87,17 @@ mod tests {
 
         fn put(&mut self, c: char) {
             if self.column == self.columns {
-                if self.wrap {
-                    self.newline();
-                } else {
-                    self.column -= 1;
-                }
+                self.newline();
             }
             let mut line: Vec<char> = self.lines[self.row].chars().collect();
             line.resize(line.len().max(self.column + 1), ' ');
             line[self.column] = c;
             self.lines[self.row] = line.into_iter().collect();
             self.column += 1;
+            if !self.wrap {
+                // It stays on the last column, and what clears the rest of the line clears that.
+                self.column = self.column.min(self.columns - 1);
+            }
         }
 
         fn newline(&mut self) {

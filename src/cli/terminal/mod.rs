@@ -102,12 +102,12 @@ impl Shared {
             }
             // Asked at each draw: terminals are resized.
             let canvas = output::canvas(&io::stderr());
-            let owned = crate::os::in_foreground(io::stderr());
-            if !owned {
+            if !crate::os::in_foreground(io::stderr()) {
                 frame.forget();
+                shown = None;
             }
             let block = match &shown {
-                Some(view) if owned && !closing => meter::render(view, &below(canvas)),
+                Some(view) if !closing => meter::render(view, &below(canvas)),
                 _ => Vec::new(),
             };
             let text = frame.draw(&said, &block, canvas.columns, crate::report::line::width_shown);
@@ -151,7 +151,7 @@ impl Screen {
         self.shared.set(|queue| queue.view = Some(Box::new(view)));
     }
 
-    /// The process was stopped and goes on: the shell has written to the terminal.
+    /// The shell has the terminal, or had it: what was drawn stays where it is.
     pub(super) fn forget(&self) {
         self.shared.set(|queue| queue.forget = true);
     }
