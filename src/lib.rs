@@ -33,6 +33,8 @@ pub mod os;
 pub mod plan;
 // The data path.
 pub mod proxy;
+// A drill for people: the view of it, the live meter, the summary.
+pub mod report;
 // What the user wrote.
 pub mod scenario;
 // Counting: one outcome a request, judged per SLO.

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use tokio::net::TcpStream;
@@ -188,4 +189,19 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     regular(file.metadata()?)?;
     Ok(file)
+}
+
+/// What a process gets that was stopped (Ctrl-Z) and goes on.
+pub const CONTINUED: i32 = rustix::process::Signal::CONT.as_raw();
+
+/// Columns and rows of a terminal; `None`: it is none, or does not know.
+pub fn terminal_size(of: impl AsFd) -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(of).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// False for a job in the background of the terminal, whose screen is somebody else's meanwhile.
+/// A terminal that controls no session (a container's) belongs to whoever writes to it.
+pub fn in_foreground(of: impl AsFd) -> bool {
+    rustix::termios::tcgetpgrp(of).map_or(true, |group| group == rustix::process::getpgrp())
 }

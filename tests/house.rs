@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: a room may use those before it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "clock",
     "diagnostic",
     "dice",
@@ -18,6 +18,7 @@ const ROOMS: [&str; 17] = [
     "sli",
     "budget",
     "drill",
+    "report",
     "proxy",
     "admin",
     "demo",

@@ -76,9 +76,9 @@ fn a_file_that_changes_is_noticed() {
     edited.write(&broken("100%").replace("probability", "probabilty"));
     edited.proxy.until("told", |_| edited.reloads("rejected") == 1);
     assert_eq!(edited.ask(), 503);
-    let last = edited.proxy.json("/api/v1/status")["last_reload"].take();
+    let last = edited.proxy.json("/api/v1/status")["reload"].take();
     assert_eq!(last["result"], "rejected");
-    let text = last["text"].as_str().unwrap();
+    let text = last["errors"][0].as_str().unwrap();
     assert!(text.contains("did you mean `probability`?") && text.contains(":5:1"), "{text}");
 
     fs::remove_file(&edited.file).unwrap();
@@ -141,7 +141,8 @@ fn what_widens_can_be_held() {
     let (status, report) = edited.reload("");
     assert_eq!((status, &report["result"]), (202, &json!("held")), "{report}");
     assert_eq!(edited.ask(), 200);
-    assert_eq!(edited.proxy.json("/api/v1/status")["pending"]["result"], "held");
+    let pending = edited.proxy.json("/api/v1/status")["pending"].take();
+    assert_eq!(pending["widens"], json!(["fault `broken`: 0% → 100%"]));
     assert_eq!(edited.backburn(&["reload"]).status.code(), Some(3));
     // Another file than the one that was shown is shown first.
     edited.write(&format!("{}{safety}", broken("99.9%")));

@@ -8,12 +8,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::AdminState;
-use crate::budget;
 use crate::drill::state::{Change, Refusal};
-use crate::sli::SloCounts;
+use crate::report::View;
+use crate::report::view::Slo;
 
 pub(super) type Admin = State<Arc<AdminState>>;
 
@@ -65,91 +66,18 @@ pub(super) async fn readyz(State(state): Admin) -> Response {
     }
 }
 
-pub(super) async fn status(State(state): Admin) -> Json<Value> {
-    Json(describe(&state))
-}
-
 /// As RFC 3339 has it.
 pub(super) fn time(at: std::time::SystemTime) -> String {
     jiff::Timestamp::try_from(at).map(|when| when.to_string()).unwrap_or_default()
 }
 
 /// The drill at a glance.
-fn describe(state: &AdminState) -> Value {
-    let control = &state.control;
-    let now = crate::clock::now();
-    let standing = control.standing(now);
-    let stage = control.stage.load_full();
-    let snapshot = control.ledger().snapshot(&stage.plan);
-    let began = time(control.began());
-    let reloads = state.reloads.standing();
-    let overrides: Vec<Value> = reloads
-        .overrides
-        .iter()
-        .map(|one| json!({ "key": one.path, "value": one.value }))
-        .collect();
-    json!({
-        "name": stage.plan.name,
-        "hypothesis": stage.plan.hypothesis,
-        "drill": control.drill_id(),
-        "seed": control.seed(),
-        "dice_version": crate::dice::STREAM_VERSION,
-        "state": standing.state.as_str(),
-        "injecting": standing.injecting,
-        "halted": standing.halt.is_some(),
-        "halt": standing.halt.map(|halt| json!({ "by": halt.by, "reason": halt.reason })),
-        "over": standing.over,
-        "phase": stage.plan.is_phased().then(|| json!({
-            "name": &*standing.booked,
-            "index": standing.position.phase(),
-            "of": stage.plan.phases.len(),
-            "elapsed_seconds": standing.phase_elapsed.as_secs_f64(),
-            "left_seconds": standing.phase_left.map(|left| left.as_secs_f64()),
-        })),
-        "generation": reloads.generation,
-        "last_reload": reloads.last,
-        "pending": reloads.pending,
-        "overrides": overrides,
-        "watched": reloads.watched,
-        "pass_through": control.pass_through(),
-        "began": began,
-        "elapsed_seconds": standing.elapsed.as_secs_f64(),
-        "requests": snapshot.requests,
-        "active": snapshot.active,
-        "held": state.held.load(Ordering::Relaxed),
-        "instance": state.instance,
-        "slos": snapshot.slos.iter().map(|slo| slo_json(slo, standing.elapsed)).collect::<Vec<_>>(),
-    })
+pub(super) async fn status(State(state): Admin) -> Json<View> {
+    Json(state.live.view(crate::clock::now()))
 }
 
-fn slo_json(slo: &SloCounts, elapsed: std::time::Duration) -> Value {
-    let (bad, total) = (slo.bad(), slo.total());
-    let excluded: serde_json::Map<String, Value> =
-        slo.excluded.iter().map(|(reason, count)| ((*reason).to_owned(), json!(count))).collect();
-    json!({
-        "name": &*slo.name,
-        "objective": slo.objective.as_f64(),
-        "window_seconds": slo.window.as_secs(),
-        "window": format!("{}d", slo.window.as_secs() / 86_400),
-        "total": total,
-        "good": slo.good,
-        "bad": bad,
-        "injected": slo.injected,
-        "masked": slo.masked,
-        "organic": slo.organic,
-        "excluded": excluded,
-        "burn_rate": budget::burn_rate(bad, total, slo.objective),
-        "budget_consumed": {
-            "basis": "scaled",
-            "ratio": budget::consumed_scaled(bad, total, slo.objective, elapsed, slo.window),
-        },
-    })
-}
-
-pub(super) async fn slos(State(state): Admin) -> Json<Value> {
-    let elapsed = state.control.standing(crate::clock::now()).elapsed;
-    let snapshot = state.control.snapshot();
-    Json(snapshot.slos.iter().map(|slo| slo_json(slo, elapsed)).collect())
+pub(super) async fn slos(State(state): Admin) -> Json<Vec<Slo>> {
+    Json(state.live.view(crate::clock::now()).slos)
 }
 
 pub(super) async fn faults(State(state): Admin) -> Json<Value> {
@@ -217,41 +145,48 @@ fn reason(body: &Bytes) -> Result<String, Problem> {
     }
 }
 
-pub(super) fn answer(state: &AdminState, change: Change) -> Json<Value> {
-    let mut body = describe(state);
-    body["changed"] = json!(change == Change::Made);
-    Json(body)
+/// The drill after a change, and whether there was anything to change.
+#[derive(Debug, Serialize)]
+pub(super) struct Changed {
+    #[serde(flatten)]
+    view: View,
+    changed: bool,
 }
 
-pub(super) async fn halt(State(state): Admin, body: Bytes) -> Json<Value> {
+pub(super) fn answer(state: &AdminState, change: Change) -> Json<Changed> {
+    let view = state.live.view(crate::clock::now());
+    Json(Changed { view, changed: change == Change::Made })
+}
+
+pub(super) async fn halt(State(state): Admin, body: Bytes) -> Json<Changed> {
     // Stopping never fails, on a strange body least of all.
     let reason = reason(&body).unwrap_or_default();
     let made = state.control.halt(crate::clock::now(), "API", &reason);
     answer(&state, if made { Change::Made } else { Change::None })
 }
 
-pub(super) async fn rearm(State(state): Admin, body: Bytes) -> Result<Json<Value>, Problem> {
+pub(super) async fn rearm(State(state): Admin, body: Bytes) -> Result<Json<Changed>, Problem> {
     let reason = reason(&body)?;
     let change = state.control.rearm(crate::clock::now(), &reason)?;
     Ok(answer(&state, change))
 }
 
-pub(super) async fn pause(State(state): Admin) -> Result<Json<Value>, Problem> {
+pub(super) async fn pause(State(state): Admin) -> Result<Json<Changed>, Problem> {
     let change = state.control.pause(crate::clock::now())?;
     Ok(answer(&state, change))
 }
 
-pub(super) async fn resume(State(state): Admin) -> Result<Json<Value>, Problem> {
+pub(super) async fn resume(State(state): Admin) -> Result<Json<Changed>, Problem> {
     let change = state.control.resume(crate::clock::now())?;
     Ok(answer(&state, change))
 }
 
-pub(super) async fn start(State(state): Admin) -> Result<Json<Value>, Problem> {
+pub(super) async fn start(State(state): Admin) -> Result<Json<Changed>, Problem> {
     let change = state.control.start(crate::clock::now())?;
     Ok(answer(&state, change))
 }
 
-pub(super) async fn finish(State(state): Admin) -> Json<Value> {
+pub(super) async fn finish(State(state): Admin) -> Json<Changed> {
     state.control.finish(crate::clock::now());
     state.finish.notify_one();
     answer(&state, Change::Made)

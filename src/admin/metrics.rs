@@ -2,7 +2,6 @@
 //! the start, at zero, so that rates and alerts see the first event.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -30,7 +29,7 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         plan: Arc::clone(&stage.plan),
         drill: state.control.drill_id().to_owned(),
         seed: state.control.seed(),
-        held: state.held.load(Ordering::Relaxed),
+        held: state.live.held(),
         reloads: state.reloads.standing(),
         evicted: stage
             .plan

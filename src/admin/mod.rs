@@ -10,7 +10,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 use crate::drill::Control;
 use crate::drill::reload::Reloads;
+use crate::report::Live;
 
 /// What the handlers work on.
 #[derive(Debug)]
@@ -27,14 +28,12 @@ pub struct AdminState {
     pub control: Arc<Control>,
     /// Where reloads and overrides are asked for.
     pub reloads: Arc<Reloads>,
-    /// Requests that faults hold now.
-    pub held: Arc<AtomicUsize>,
+    /// The drill as people see it.
+    pub live: Arc<Live>,
     /// Traffic is accepted, and no end has begun.
     pub ready: Arc<AtomicBool>,
     /// Rung by `POST drill/finish`.
     pub finish: Arc<Notify>,
-    /// The ready file's content.
-    pub instance: serde_json::Value,
     pub bound: SocketAddr,
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::AdminState;
-use super::api::{Admin, Problem, answer};
+use super::api::{Admin, Changed, Problem, answer};
 use crate::drill::reload::{Order, Outcome, Report};
 use crate::plan::Plan;
 use crate::plan::explain::{Explanation, Question};
@@ -34,7 +34,7 @@ struct Next {
     to: Option<String>,
 }
 
-pub(super) async fn next(State(state): Admin, bytes: Bytes) -> Result<Json<Value>, Problem> {
+pub(super) async fn next(State(state): Admin, bytes: Bytes) -> Result<Json<Changed>, Problem> {
     let Next { to } = body(&bytes, "{\"to\": \"PHASE\"}")?;
     let change = state.control.next(crate::clock::now(), to.as_deref())?;
     Ok(answer(&state, change))

@@ -6,7 +6,6 @@ mod reload;
 mod running;
 mod source;
 mod start;
-mod summary;
 mod watch;
 #[cfg(test)]
 mod watch_tests;
@@ -15,5 +14,4 @@ pub use files::{Instance, write_by_rename};
 pub use running::Running;
 pub use source::{Compiled, Fingerprint, Source, Start, Texts};
 pub use start::{Options, StartError, start};
-pub use summary::{progress, summary};
 pub use watch::{Sight, Watcher};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::files::{Instance, RunFiles};
 use crate::drill::Control;
 use crate::drill::reload::Reloads;
-use crate::proxy::Shared;
-use crate::sli::{Ledger, Snapshot};
+use crate::report::{Live, View};
+use crate::sli::Ledger;
 
 /// How often the HALT file is looked at; the drill clock when a phase ends.
 const TICK: Duration = Duration::from_millis(50);
@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Running {
     pub control: Arc<Control>,
+    /// The drill as people see it.
+    pub live: Arc<Live>,
     pub ledger: Arc<Ledger>,
     /// Where reloads are asked for.
     pub reloads: Arc<Reloads>,
@@ -36,9 +38,7 @@ pub struct Running {
     pub(super) threads: Vec<JoinHandle<io::Result<()>>>,
     pub(super) admin: tokio::task::JoinHandle<io::Result<()>>,
     pub(super) close_admin: watch::Sender<bool>,
-    pub(super) shared: Arc<Shared>,
     pub(super) _run_files: Option<RunFiles>,
-    pub started: Instant,
     /// Client connections there is room for.
     pub connections: usize,
 }
@@ -56,8 +56,9 @@ impl Running {
                 // A shorter phase, perhaps.
                 () = self.control.changed.notified() => {}
             }
-            self.control.tick(crate::clock::now());
             let now = crate::clock::now();
+            self.control.tick(now);
+            self.live.sample(now);
             if let Some(path) = &self.halt_file
                 && !self.control.is_halted()
                 && path.exists()
@@ -70,22 +71,13 @@ impl Running {
         }
     }
 
-    /// Everything counted so far.
-    pub fn snapshot(&self) -> Snapshot {
-        self.control.snapshot()
-    }
-
-    /// Requests that faults hold now.
-    pub fn held(&self) -> usize {
-        self.shared.held.load(Ordering::Relaxed)
-    }
-
-    /// The orderly end: stop injecting, say "not ready", serve all that was accepted, stop.
-    pub async fn stop(mut self) -> Snapshot {
+    /// The orderly end: stop injecting, say "not ready", serve all that was accepted, stop. What
+    /// is returned is final: nothing is counted any more.
+    pub async fn stop(mut self) -> View {
         self.control.finish(crate::clock::now());
         self.ready.store(false, Ordering::Relaxed);
         self.reloading.abort();
-        // Receivers live in `shared`, which this very struct holds.
+        // Without receivers there is nobody left to tell.
         let _ = self.draining.send(true);
         while self.acceptors.join_next().await.is_some() {}
         let threads = std::mem::take(&mut self.threads);
@@ -97,10 +89,10 @@ impl Running {
             }
         });
         let _ = joined.await;
-        let snapshot = self.control.snapshot();
+        let view = self.live.view(crate::clock::now());
         let _ = self.close_admin.send(true);
         // A client that keeps an admin connection open does not keep the process alive.
         let _ = tokio::time::timeout(Duration::from_millis(500), &mut self.admin).await;
-        snapshot
+        view
     }
 }

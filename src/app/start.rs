@@ -21,6 +21,7 @@ use crate::drill::Control;
 use crate::drill::reload::Reloads;
 use crate::plan::Plan;
 use crate::proxy::{Never, OwnPort, Shared, listen, worker};
+use crate::report::Live;
 use crate::sli::Ledger;
 
 /// Descriptors kept back for listeners, admin, files and the runtime's own.
@@ -256,13 +257,19 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         held: None,
     };
     let reloading = tokio::spawn(reloader.run(watcher, calls));
+    let live = Arc::new(Live::new(
+        Arc::clone(&control),
+        Arc::clone(&reloads),
+        held,
+        instance.to_json(),
+        now,
+    ));
     let state = Arc::new(AdminState {
         control: Arc::clone(&control),
         reloads: Arc::clone(&reloads),
-        held,
+        live: Arc::clone(&live),
         ready: Arc::clone(&ready),
         finish: Arc::clone(&finish),
-        instance: instance.to_json(),
         bound: admin_bound,
     });
     let (close_admin, mut admin_closed) = watch::channel(false);
@@ -288,6 +295,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         control,
         reloads,
         reloading,
+        live,
         ledger,
         instance,
         halt_file,
@@ -298,9 +306,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         threads,
         admin,
         close_admin,
-        shared,
         _run_files: run_files,
-        started: now,
         connections: room.available_permits(),
     })
 }

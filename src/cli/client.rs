@@ -9,9 +9,11 @@ use clap::Args;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{exit, output};
+use crate::report::{Canvas, View, meter};
 
 /// How long an instance has to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -207,40 +209,16 @@ pub(super) fn on(
 }
 
 pub(super) fn show(args: &ClientArgs, status: &Value) {
-    if args.json {
-        output::data(&format!("{status:#}\n"));
-        return;
+    let view = View::deserialize(status);
+    match view {
+        Ok(view) if !args.json => {
+            // It scrolls by: as many lines as it takes.
+            let canvas = Canvas { rows: None, ..output::canvas(&std::io::stdout()) };
+            output::data(&(meter::render(&view, &canvas).join("\n") + "\n"));
+        }
+        // Another version's words are better than none.
+        _ => output::data(&format!("{status:#}\n")),
     }
-    let mut text = format!(
-        "{}  {}  {}  seed {}  {} requests, {} held\n",
-        status["drill"].as_str().unwrap_or_default(),
-        status["state"].as_str().unwrap_or_default(),
-        if status["injecting"] == json!(true) { "injecting" } else { "not injecting" },
-        status["seed"],
-        status["requests"],
-        status["held"],
-    );
-    if let Some(halt) = status["halt"].as_object() {
-        let word = |key: &str| halt.get(key).and_then(Value::as_str).unwrap_or_default();
-        text.push_str(format!("halted by {} {}", word("by"), word("reason")).trim_end());
-        text.push('\n');
-    }
-    if let Some(why) = status["pass_through"].as_str() {
-        text.push_str(&format!("pass-through only: {why}\n"));
-    }
-    for slo in status["slos"].as_array().into_iter().flatten() {
-        text.push_str(&format!(
-            "slo {}  total {}  good {}  bad {} (injected {}, masked {}, organic {})\n",
-            slo["name"].as_str().unwrap_or_default(),
-            slo["total"],
-            slo["good"],
-            slo["bad"],
-            slo["injected"],
-            slo["masked"],
-            slo["organic"],
-        ));
-    }
-    output::data(&text);
 }
 
 pub(super) fn status(args: &ClientArgs) -> u8 {

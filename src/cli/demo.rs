@@ -6,10 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use super::progress::{Progress, ProgressArgs};
 use super::{exit, load, output, run};
 use crate::app::{self, Options, Running, Source};
 use crate::demo::load::{Load, Meter, run as send};
 use crate::demo::shop::{self, Shop};
+use crate::report::summary;
 
 const SCENARIO: &str = include_str!("../../scenarios/seed-chaos.toml");
 
@@ -28,6 +30,8 @@ pub(super) struct DemoArgs {
     /// The same seed gives the same faults.
     #[arg(long, env = "BACKBURN_SEED")]
     seed: Option<u64>,
+    #[command(flatten)]
+    progress: ProgressArgs,
 }
 
 pub(super) fn demo(args: &DemoArgs) -> u8 {
@@ -49,6 +53,7 @@ pub(super) fn demo(args: &DemoArgs) -> u8 {
 
 async fn show(args: &DemoArgs) -> Result<u8, String> {
     let mut signals = run::Signals::catch().map_err(|error| error.to_string())?;
+    let mut progress = Progress::open(&args.progress).map_err(|error| error.to_string())?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let bind = async || TcpListener::bind(any).await.map_err(|error| error.to_string());
     let (payments, checkout) = (bind().await?, bind().await?);
@@ -64,7 +69,6 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
         ..Source::default()
     };
     let scenario = run::Scenario::load(source).ok_or("the built-in scenario is wrong")?;
-    let title = scenario.plan.name.clone();
     let options = Options {
         seed: args.seed,
         listen: Some(any),
@@ -99,17 +103,21 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     let meter = Meter::default();
     let tally = tokio::select! {
         tally = send(load, &meter) => tally.map_err(|bad| bad.to_string())?,
-        () = progress(&running) => return Ok(exit::NO_START),
+        why = show_until_it_dies(&running, &mut progress) => {
+            output::say(&format!("error: {why}"));
+            return Ok(exit::NO_START);
+        }
         () = signals.end() => {
             output::say("interrupted");
             running.stop().await;
             return Ok(exit::INTERRUPTED);
         }
     };
-    let started = running.started;
-    let snapshot = running.stop().await;
-    let elapsed = crate::clock::now().saturating_duration_since(started);
-    output::say(app::summary(&snapshot, elapsed, &title).trim_end());
+    let Some(view) = run::end(running, &mut signals, &mut progress).await else {
+        output::say("interrupted");
+        return Ok(exit::INTERRUPTED);
+    };
+    output::say(summary::render(&view).trim_end());
     output::say(&format!("what the clients saw: {}", load::table(&tally, slow)));
     output::say(
         "next: your own service: backburn run scenarios/seed-chaos.toml --upstream http://127.0.0.1:3000",
@@ -117,22 +125,14 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     Ok(0)
 }
 
-/// A line every five seconds, for as long as nothing dies.
-async fn progress(running: &Running) {
-    let lines = async {
-        let every = Duration::from_secs(5);
-        let mut tick = tokio::time::interval(every);
-        tick.tick().await;
-        let mut before = running.snapshot();
-        loop {
-            tick.tick().await;
-            let now = running.snapshot();
-            output::say(&app::progress(&now, &before, every, "running", running.held()));
-            before = now;
+/// Never returns, unless a worker has died, with what it died of.
+async fn show_until_it_dies(running: &Running, progress: &mut Progress) -> String {
+    let tending = running.tend();
+    tokio::pin!(tending);
+    loop {
+        tokio::select! {
+            why = &mut tending => return why,
+            () = progress.second() => progress.show(&running.live),
         }
-    };
-    tokio::select! {
-        () = lines => {}
-        why = running.tend() => output::say(&format!("error: {why}")),
     }
 }

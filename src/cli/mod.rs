@@ -7,9 +7,11 @@ mod explain;
 mod export;
 mod load;
 mod output;
+mod progress;
 mod run;
 mod sample;
 mod steer;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{exit, output};
+use super::progress::{Progress, ProgressArgs};
+use super::{exit, output, terminal};
 use crate::app::{self, Compiled, Options, Running, Source, Start, Texts};
 use crate::diagnostic::render;
 use crate::drill::reload::Order;
 use crate::plan::Plan;
+use crate::report::{View, summary, words};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -65,9 +66,8 @@ pub(super) struct RunArgs {
     /// Written, by rename, once traffic is accepted: addresses, pid, drill and seed as JSON.
     #[arg(long, env = "BACKBURN_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
-    /// Seconds between progress lines; 0: none.
-    #[arg(long, env = "BACKBURN_PROGRESS", default_value_t = 10, value_name = "SECONDS")]
-    progress: u64,
+    #[command(flatten)]
+    progress: ProgressArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -175,7 +175,7 @@ impl Scenario {
 fn init_log(level: &str, format: LogFormat) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(terminal::Log);
     // Set once a process; a second time there is one already, which will do.
     let _ = match format {
         LogFormat::Text => log.with_target(false).with_ansi(output::colour()).try_init(),
@@ -184,14 +184,15 @@ fn init_log(level: &str, format: LogFormat) {
 }
 
 async fn drill(args: RunArgs, scenario: Scenario) -> u8 {
-    let mut signals = match Signals::catch() {
-        Ok(signals) => signals,
+    let caught =
+        Signals::catch().and_then(|signals| Ok((signals, Progress::open(&args.progress)?)));
+    let (mut signals, mut progress) = match caught {
+        Ok(both) => both,
         Err(error) => {
-            output::say(&format!("cannot catch signals: {error}"));
+            output::say(&format!("cannot start: {error}"));
             return exit::NO_START;
         }
     };
-    let title = scenario.plan.name.clone();
     let facts = facts(&scenario.plan);
     let data = (args.data.as_os_str() != "none").then_some(args.data);
     let running = app::start(Options {
@@ -214,33 +215,43 @@ async fn drill(args: RunArgs, scenario: Scenario) -> u8 {
         }
     };
     announce(&running, &facts);
-    let progress = Duration::from_secs(args.progress);
-    let died = watch(&running, &mut signals, progress, args.exit_when_done).await;
+    let died = watch(&running, &mut signals, &mut progress, args.exit_when_done).await;
     if let Some(why) = died {
         output::say(&format!("error: {why}; ending"));
         return exit::NO_START;
     }
-    let started = running.started;
-    let standing = running.control.standing(crate::clock::now());
-    let halted = standing.halt.is_some();
-    let stopping = running.stop();
-    let snapshot = tokio::select! {
-        snapshot = stopping => snapshot,
-        () = signals.end() => {
-            output::say("interrupted before an orderly end");
-            return exit::INTERRUPTED;
-        }
+    let halted = running.control.is_halted();
+    let Some(view) = end(running, &mut signals, &mut progress).await else {
+        output::say("interrupted before an orderly end");
+        return exit::INTERRUPTED;
     };
-    let elapsed = crate::clock::now().saturating_duration_since(started);
-    output::say(app::summary(&snapshot, elapsed, &title).trim_end());
+    output::say(summary::render(&view).trim_end());
     if halted { exit::HALTED } else { 0 }
+}
+
+/// The orderly end, shown while it lasts; `None`: interrupted.
+pub(super) async fn end(
+    running: Running,
+    signals: &mut Signals,
+    progress: &mut Progress,
+) -> Option<View> {
+    let live = Arc::clone(&running.live);
+    let stopping = running.stop();
+    tokio::pin!(stopping);
+    loop {
+        tokio::select! {
+            view = &mut stopping => return Some(view),
+            () = signals.end() => return None,
+            () = progress.second() => progress.show(&live),
+        }
+    }
 }
 
 /// Scenario facts for the start lines, one a line.
 fn facts(plan: &Plan) -> Vec<String> {
     let mut facts = vec![format!(
         "scenario  {}: {} services, {} routes, {} faults, {} SLOs",
-        plan.name,
+        words::clean(&plan.name),
         plan.services.len(),
         plan.routes.len() - plan.services.len(),
         plan.faults.iter().filter(|fault| fault.enabled).count(),
@@ -250,7 +261,7 @@ fn facts(plan: &Plan) -> Vec<String> {
         facts.push(format!("service   {} -> {}", service.name, service.url));
     }
     if let Some(hypothesis) = &plan.hypothesis {
-        facts.push(format!("question  {hypothesis}"));
+        facts.push(format!("question  {}", words::clean(hypothesis)));
     }
     facts.push(match plan.safety.max_drill {
         Some(max) => {
@@ -296,14 +307,11 @@ pub(super) fn announce(running: &Running, facts: &[String]) {
 async fn watch(
     running: &Running,
     signals: &mut Signals,
-    every: Duration,
+    progress: &mut Progress,
     exit_when_done: bool,
 ) -> Option<String> {
     let tending = running.tend();
     tokio::pin!(tending);
-    let mut progress = tokio::time::interval(every.max(Duration::from_secs(1)));
-    progress.tick().await;
-    let mut before = running.snapshot();
     loop {
         tokio::select! {
             why = &mut tending => return Some(why),
@@ -320,17 +328,11 @@ async fn watch(
                     reloads.order(Order::Reload { accept: false }, "SIGHUP").await
                 });
             }
-            _ = progress.tick() => {
-                let standing = running.control.standing(crate::clock::now());
-                if exit_when_done && standing.over {
+            () = progress.second() => {
+                if exit_when_done && running.control.standing(crate::clock::now()).over {
                     return None;
                 }
-                if !every.is_zero() {
-                    let now = running.snapshot();
-                    let state = standing.state.as_str();
-                    output::say(&app::progress(&now, &before, every, state, running.held()));
-                    before = now;
-                }
+                progress.show(&running.live);
             }
         }
     }

@@ -63,6 +63,42 @@ struct Whole {
     drill: Drill,
     counters: Counters,
     notes: Vec<Note>,
+    recorded: Recorded,
+}
+
+/// How long requests have been booked under what, paused or not.
+#[derive(Debug)]
+struct Recorded {
+    under: Arc<str>,
+    since: Instant,
+    /// In the order they were first met.
+    before: Vec<(Arc<str>, Duration)>,
+}
+
+impl Recorded {
+    fn book(&mut self, under: Arc<str>, now: Instant) {
+        if under == self.under {
+            return;
+        }
+        let was = std::mem::replace(&mut self.under, under);
+        let time = now.saturating_duration_since(self.since);
+        self.since = now;
+        add(&mut self.before, was, time);
+    }
+
+    fn all(&self, now: Instant) -> Vec<(Arc<str>, Duration)> {
+        let mut all = self.before.clone();
+        let time = now.saturating_duration_since(self.since);
+        add(&mut all, Arc::clone(&self.under), time);
+        all
+    }
+}
+
+fn add(times: &mut Vec<(Arc<str>, Duration)>, name: Arc<str>, time: Duration) {
+    match times.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, sum)) => *sum += time,
+        None => times.push((name, time)),
+    }
 }
 
 /// What somebody wrote down while the drill ran.
@@ -92,6 +128,8 @@ pub struct Standing {
     pub phase_elapsed: Duration,
     /// `None`: only a facilitator ends the phase, or there is none.
     pub phase_left: Option<Duration>,
+    /// How long requests have been booked under what, in order of first appearance.
+    pub recorded: Vec<(Arc<str>, Duration)>,
 }
 
 impl Control {
@@ -102,12 +140,14 @@ impl Control {
         let id = drill_id(began, &plan.name);
         let mut counters = Counters::default();
         let scene = scene(&drill, settings.seed, pass_through.is_none(), now);
+        let under = booked(&plan, drill.position());
+        let recorded = Recorded { under, since: now, before: Vec::new() };
         let stage = Stage::new(plan, &ledger, &mut counters, scene);
         Self {
             stage: Arc::new(ArcSwap::from_pointee(stage)),
             release: watch::Sender::new(Release::default()),
             changed: Notify::new(),
-            drill: Mutex::new(Whole { drill, counters, notes: Vec::new() }),
+            drill: Mutex::new(Whole { drill, counters, notes: Vec::new(), recorded }),
             ledger,
             id,
             seed: settings.seed,
@@ -158,6 +198,7 @@ impl Control {
             booked: booked(&self.stage.load().plan, drill.position()),
             phase_elapsed: drill.phase_elapsed(now),
             phase_left: drill.phase_left(now),
+            recorded: whole.recorded.all(now),
         }
     }
 
@@ -182,10 +223,11 @@ impl Control {
     /// Puts what follows from the drill, and a new plan if there is one, on stage; when injection
     /// ends, lets held requests go.
     fn publish(&self, whole: &mut Whole, plan: Option<Arc<Plan>>, now: Instant) {
-        let Whole { drill, counters, .. } = whole;
+        let Whole { drill, counters, recorded, .. } = whole;
         let current = self.stage.load_full();
         let scene = scene(drill, self.seed, self.pass_through.is_none(), now);
         let plan = plan.unwrap_or_else(|| Arc::clone(&current.plan));
+        recorded.book(booked(&plan, drill.position()), now);
         self.stage.store(Arc::new(Stage::new(plan, &self.ledger, counters, scene)));
         self.changed.notify_one();
         if scene.releasing && !current.releasing {

@@ -165,6 +165,13 @@ impl Stage {
         Some(&self.plan.phases[usize::from(self.position.phase()?)])
     }
 
+    /// How far probabilities have climbed, from 0 to 1; `None`: they do not, or have arrived.
+    pub fn climbed(&self, now: Instant) -> Option<f64> {
+        let ramp = self.ramp?;
+        let part = now.saturating_duration_since(ramp.from);
+        (part < ramp.over).then(|| part.as_secs_f64() / ramp.over.as_secs_f64())
+    }
+
     /// Nothing can hit a request of this route.
     pub fn is_quiet(&self, route: RouteId) -> bool {
         !self.injecting || self.by_route[route as usize].is_empty()

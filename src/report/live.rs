@@ -1,0 +1,504 @@
+//! Fills a [`View`] from what runs. The one place that knows both sides: a figure that the drill
+//! learns to tell is put into the view here, and shown everywhere.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use super::view::{
+    Consumed, Events, Fault, Halt, Hits, Note, Operations, Override, Pending, Phase, PhaseCounts,
+    PhaseFault, PhaseSlo, Reload, Slo, View,
+};
+use crate::budget;
+use crate::drill::control::Standing;
+use crate::drill::reload::{Reloads, Report};
+use crate::drill::state::{Halt as Halted, Position};
+use crate::drill::{Control, Stage};
+use crate::plan::{FaultId, Plan, Who};
+use crate::sli::snapshot::FaultCounts;
+use crate::sli::{Counts, SloCounts, Snapshot};
+use crate::units::show_duration;
+
+/// What "now" looks back on.
+const NOW: Duration = Duration::from_secs(10);
+/// What a burn rate "now" looks back on: ten seconds at a drill's traffic hold too few bad events
+/// to tell a rate from.
+const MINUTE: Duration = Duration::from_secs(60);
+/// How far apart samples are.
+const STEP: Duration = Duration::from_secs(1);
+
+/// The drill as it runs.
+#[derive(Debug)]
+pub struct Live {
+    control: Arc<Control>,
+    reloads: Arc<Reloads>,
+    held: Arc<AtomicUsize>,
+    instance: Value,
+    began: Instant,
+    recent: Mutex<Recent>,
+}
+
+impl Live {
+    /// `instance`: the ready file's content. `now`: when counting begins.
+    pub fn new(
+        control: Arc<Control>,
+        reloads: Arc<Reloads>,
+        held: Arc<AtomicUsize>,
+        instance: Value,
+        now: Instant,
+    ) -> Self {
+        let recent = Mutex::new(Recent::new(now));
+        Self { control, reloads, held, instance, began: now, recent }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requests that faults hold now.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Remembers the counts, for later looks back; to be called at least once a second.
+    pub fn sample(&self, now: Instant) {
+        if self.recent().is_due(now) {
+            let snapshot = self.control.snapshot();
+            self.recent().push(now, &snapshot);
+        }
+    }
+
+    /// The drill at a glance.
+    pub fn view(&self, now: Instant) -> View {
+        let control = &self.control;
+        let standing = control.standing(now);
+        let stage = control.stage.load_full();
+        let plan = &stage.plan;
+        let snapshot = control.ledger().snapshot(plan);
+        let reloads = self.reloads.standing();
+        let recorded = now.saturating_duration_since(self.began);
+        let recent = self.recent();
+        let slos = snapshot.slos.iter().enumerate();
+        let faults = snapshot.faults.iter().enumerate();
+        let longest = plan.safety.max_drill.filter(|_| !standing.over);
+        View {
+            name: plan.name.clone(),
+            hypothesis: plan.hypothesis.clone(),
+            drill: control.drill_id().to_owned(),
+            seed: control.seed(),
+            dice_version: crate::dice::STREAM_VERSION,
+            state: standing.state.as_str().to_owned(),
+            injecting: standing.injecting,
+            halted: standing.halt.is_some(),
+            halt: standing.halt.clone().map(|Halted { by, reason }| Halt { by, reason }),
+            over: standing.over,
+            pass_through: control.pass_through().map(str::to_owned),
+            began: time(control.began()),
+            elapsed_seconds: standing.elapsed.as_secs_f64(),
+            recorded_seconds: recorded.as_secs_f64(),
+            ends_in_seconds: longest.map(|max| max.saturating_sub(standing.elapsed).as_secs_f64()),
+            phase: phase(&stage, &standing, now),
+            next_phase: next_phase(&stage),
+            requests: snapshot.requests,
+            requests_per_second: recent.per_second(now, snapshot.requests),
+            active: snapshot.active,
+            held: self.held() as u64,
+            refused: snapshot
+                .refused
+                .iter()
+                .map(|(reason, count)| ((*reason).to_owned(), *count))
+                .collect(),
+            slos: slos
+                .map(|(at, counts)| Slo {
+                    services: services(plan, |route| {
+                        route.slos.iter().any(|id| usize::from(*id) == at)
+                    }),
+                    ..slo(
+                        counts,
+                        recent.events(now, NOW, counts),
+                        recent.events(now, MINUTE, counts),
+                        recorded,
+                    )
+                })
+                .collect(),
+            faults: faults
+                .map(|(at, counts)| Fault {
+                    services: services(plan, |route| {
+                        route.faults.iter().any(|id| usize::from(*id) == at)
+                    }),
+                    ..fault(counts, &stage, at, &standing, now)
+                })
+                .collect(),
+            operations: snapshot
+                .operations
+                .iter()
+                .map(|(route, counts)| Operations {
+                    route: route.to_string(),
+                    attempts: counts.attempts,
+                    operations: counts.operations,
+                    recovered: counts.recovered,
+                })
+                .collect(),
+            phases: if plan.is_phased() { phases(&snapshot, &standing) } else { Vec::new() },
+            generation: reloads.generation,
+            watched: reloads.watched,
+            reload: reloads.last.as_ref().map(reload),
+            pending: reloads.pending.as_ref().map(|report| Pending {
+                summary: report.headline(),
+                widens: report.changes.widened.clone(),
+            }),
+            overrides: reloads
+                .overrides
+                .iter()
+                .map(|one| Override { key: one.path.clone(), value: one.value.clone() })
+                .collect(),
+            notes: control
+                .notes()
+                .iter()
+                .map(|note| Note {
+                    at: time(note.at),
+                    age_seconds: age(note.at),
+                    phase: note.phase.to_string(),
+                    text: note.text.clone(),
+                })
+                .collect(),
+            instance: self.instance.clone(),
+            ..View::default()
+        }
+    }
+}
+
+/// The services of the routes that `of` picks, in the plan's order.
+fn services(plan: &Plan, of: impl Fn(&crate::plan::Route) -> bool) -> Vec<String> {
+    let picked: Vec<_> =
+        plan.routes.iter().filter(|route| of(route)).map(|route| route.service).collect();
+    let named = plan.services.iter().enumerate();
+    named
+        .filter(|(id, _)| picked.iter().any(|service| usize::from(*service) == *id))
+        .map(|(_, service)| service.name.to_string())
+        .collect()
+}
+
+fn slo(counts: &SloCounts, now: Events, last_minute: Events, recorded: Duration) -> Slo {
+    let (objective, window) = (counts.objective, counts.window);
+    let consumed = |bad| budget::consumed_scaled(bad, counts.total(), objective, recorded, window);
+    let ratio = consumed(counts.bad());
+    let exhaustion = last_minute.burn_rate.and_then(|rate| {
+        budget::time_to_exhaustion(rate, budget::remaining(ratio.unwrap_or(0.0)), window)
+    });
+    Slo {
+        name: counts.name.to_string(),
+        services: Vec::new(),
+        objective: objective.as_f64(),
+        window_seconds: window.as_secs(),
+        window: show_duration(window),
+        total: counts.total(),
+        good: counts.good,
+        bad: counts.bad(),
+        injected: counts.injected,
+        masked: counts.masked,
+        organic: counts.organic,
+        excluded: counts
+            .excluded
+            .iter()
+            .map(|(reason, count)| ((*reason).to_owned(), *count))
+            .collect(),
+        now,
+        last_minute,
+        burn_rate: budget::burn_rate(counts.bad(), counts.total(), objective),
+        budget_consumed: Consumed {
+            basis: "scaled".to_owned(),
+            ratio,
+            injected_ratio: consumed(counts.injected),
+            masked_ratio: consumed(counts.masked),
+            organic_ratio: consumed(counts.organic),
+        },
+        time_to_exhaustion_seconds: exhaustion.map(|time| time.as_secs_f64()),
+    }
+}
+
+fn fault(
+    counts: &FaultCounts,
+    stage: &Stage,
+    at: usize,
+    standing: &Standing,
+    now: Instant,
+) -> Fault {
+    let here = stage.fault(at as FaultId);
+    let active = stage
+        .phase()
+        .is_some_and(|phase| phase.faults.iter().any(|(id, _)| usize::from(*id) == at));
+    let seen = counts.phases.iter().find(|seen| seen.phase == standing.booked);
+    // What is asked for right now: after `set`, and as far as a ramp has climbed.
+    let asked = match here.who {
+        Who::All => Some(1.0),
+        Who::Probability { share, .. } => Some(share.as_f64()),
+        Who::Every(every) => Some(1.0 / every.max(1) as f64),
+        Who::First(_) => None,
+    };
+    let climbs = matches!(here.who, Who::All | Who::Probability { .. });
+    let climbed = stage.climbed(now).filter(|_| climbs).unwrap_or(1.0);
+    Fault {
+        name: counts.name.to_string(),
+        services: Vec::new(),
+        active: standing.injecting && active && here.enabled,
+        who: here.who.to_string(),
+        asked_ratio: asked.map(|share| share * climbed),
+        drill: Hits::new(counts.eligible, counts.hit),
+        phase: seen.map_or_else(|| Hits::new(0, 0), |seen| Hits::new(seen.eligible, seen.hit)),
+        skipped: counts
+            .skipped
+            .iter()
+            .map(|(reason, count)| ((*reason).to_owned(), *count))
+            .collect(),
+    }
+}
+
+/// Where the drill is; `None`: in no phase, or the scenario has none.
+fn phase(stage: &Stage, standing: &Standing, now: Instant) -> Option<Phase> {
+    let phase = stage.phase().filter(|_| stage.plan.is_phased())?;
+    Some(Phase {
+        name: phase.name.to_string(),
+        index: usize::from(stage.position.phase()?) + 1,
+        of: stage.plan.phases.len(),
+        elapsed_seconds: standing.phase_elapsed.as_secs_f64(),
+        remaining_seconds: standing.phase_left.map(|left| left.as_secs_f64()),
+        until_next: phase.until_next,
+        ramp_ratio: stage.climbed(now),
+    })
+}
+
+fn next_phase(stage: &Stage) -> Option<String> {
+    let next = match stage.position {
+        Position::Before => 0,
+        Position::Phase(at) => usize::from(at) + 1,
+        Position::After => return None,
+    };
+    let next = stage.plan.phases.get(next).filter(|_| stage.plan.is_phased())?;
+    Some(next.name.to_string())
+}
+
+/// What each phase saw, in the order they were first met; the running one last.
+fn phases(snapshot: &Snapshot, standing: &Standing) -> Vec<PhaseCounts> {
+    let mut told: Vec<PhaseCounts> = standing
+        .recorded
+        .iter()
+        .map(|(name, recorded)| {
+            let requests = snapshot.phases.iter().find(|seen| seen.phase == *name);
+            let slos = snapshot.slos.iter().filter_map(|slo| {
+                let seen = slo.phases.iter().find(|seen| seen.phase == *name)?;
+                (seen.counts.total() > 0).then(|| phase_slo(slo, seen.counts, *recorded))
+            });
+            let faults = snapshot.faults.iter().filter_map(|fault| {
+                let seen = fault.phases.iter().find(|seen| seen.phase == *name)?;
+                let hits = Hits::new(seen.eligible, seen.hit);
+                Some(PhaseFault { name: fault.name.to_string(), hits })
+            });
+            PhaseCounts {
+                phase: name.to_string(),
+                elapsed_seconds: recorded.as_secs_f64(),
+                requests: requests.map_or(0, |seen| seen.requests),
+                slos: slos.collect(),
+                faults: faults.collect(),
+            }
+        })
+        .collect();
+    if let Some(at) = told.iter().position(|phase| phase.phase == *standing.booked) {
+        let running = told.remove(at);
+        told.push(running);
+    }
+    told
+}
+
+fn phase_slo(slo: &SloCounts, counts: Counts, recorded: Duration) -> PhaseSlo {
+    let (bad, total) = (counts.bad(), counts.total());
+    let consumed = |bad| budget::consumed_scaled(bad, total, slo.objective, recorded, slo.window);
+    PhaseSlo {
+        name: slo.name.to_string(),
+        events: Events {
+            events: total,
+            bad,
+            injected: counts.injected,
+            masked: counts.masked,
+            organic: counts.organic,
+            burn_rate: budget::burn_rate(bad, total, slo.objective),
+        },
+        budget_consumed: Consumed {
+            basis: "scaled".to_owned(),
+            ratio: consumed(bad),
+            injected_ratio: consumed(counts.injected),
+            masked_ratio: consumed(counts.masked),
+            organic_ratio: consumed(counts.organic),
+        },
+    }
+}
+
+fn reload(report: &Report) -> Reload {
+    let line = |note: &Value| {
+        let text = |key: &str| note[key].as_str().unwrap_or_default();
+        let place = match (note["file"].as_str(), note["line"].as_u64(), note["column"].as_u64()) {
+            (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+            _ => String::new(),
+        };
+        let hint = note["hint"].as_str().map_or_else(String::new, |hint| format!(" ({hint})"));
+        format!("{place}{}{hint}", text("message"))
+    };
+    let notes = report.notes.as_array().into_iter().flatten();
+    let errors = notes.filter(|note| note["severity"] == "error").map(line);
+    Reload {
+        result: report.result.label().to_owned(),
+        at: report.at.clone(),
+        age_seconds: report.at.parse().map_or(0.0, |at: jiff::Timestamp| age(at.into())),
+        generation: report.generation,
+        summary: report.headline(),
+        errors: errors.collect(),
+    }
+}
+
+/// As RFC 3339 has it.
+fn time(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map(|when| when.to_string()).unwrap_or_default()
+}
+
+/// How long ago, in seconds; 0 when the clock was set back.
+fn age(at: SystemTime) -> f64 {
+    crate::clock::wall().duration_since(at).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// The counts as they were at each of the last sixty seconds.
+#[derive(Debug)]
+struct Recent(VecDeque<Sample>);
+
+#[derive(Debug)]
+struct Sample {
+    at: Instant,
+    requests: u64,
+    slos: Vec<(Arc<str>, [u64; 4])>,
+}
+
+fn cells(counts: &SloCounts) -> [u64; 4] {
+    [counts.good, counts.injected, counts.masked, counts.organic]
+}
+
+impl Recent {
+    fn new(now: Instant) -> Self {
+        Self(VecDeque::from([Sample { at: now, requests: 0, slos: Vec::new() }]))
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.0.back().is_none_or(|last| now.saturating_duration_since(last.at) >= STEP)
+    }
+
+    fn push(&mut self, now: Instant, snapshot: &Snapshot) {
+        let slos = snapshot.slos.iter().map(|slo| (Arc::clone(&slo.name), cells(slo))).collect();
+        self.0.push_back(Sample { at: now, requests: snapshot.requests, slos });
+        // One sample at least as old as the longest look back.
+        while self.0.get(1).is_some_and(|next| now.saturating_duration_since(next.at) >= MINUTE) {
+            self.0.pop_front();
+        }
+    }
+
+    /// The sample whose age is nearest to `back`.
+    fn before(&self, now: Instant, back: Duration) -> Option<&Sample> {
+        let off = |sample: &&Sample| now.saturating_duration_since(sample.at).abs_diff(back);
+        self.0.iter().min_by_key(off)
+    }
+
+    fn per_second(&self, now: Instant, requests: u64) -> f64 {
+        let Some(then) = self.before(now, NOW) else { return 0.0 };
+        let seconds = now.saturating_duration_since(then.at).as_secs_f64();
+        let more = requests.saturating_sub(then.requests);
+        if seconds > 0.0 { more as f64 / seconds } else { 0.0 }
+    }
+
+    /// What an SLO saw in the last `back`.
+    fn events(&self, now: Instant, back: Duration, counts: &SloCounts) -> Events {
+        let then = self.before(now, back).and_then(|sample| {
+            let known = sample.slos.iter().find(|(name, _)| *name == counts.name);
+            known.map(|(_, cells)| *cells)
+        });
+        // An SLO that is younger than the sample began at zero.
+        let then = then.unwrap_or_default();
+        let here = cells(counts);
+        let [good, injected, masked, organic] =
+            std::array::from_fn(|at| here[at].saturating_sub(then[at]));
+        let bad = injected + masked + organic;
+        let events = good + bad;
+        let burn_rate = budget::burn_rate(bad, events, counts.objective);
+        Events { events, bad, injected, masked, organic, burn_rate }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Share;
+
+    fn counts(good: u64, injected: u64, organic: u64) -> SloCounts {
+        SloCounts {
+            name: "pay".into(),
+            objective: Share::from_billionths(999_000_000).unwrap(),
+            window: Duration::from_secs(28 * 86_400),
+            counts: Counts { good, injected, masked: 0, organic },
+            excluded: vec![("client_gone", 3)],
+            phases: Vec::new(),
+        }
+    }
+
+    /// Slo-maths V8: ten minutes at 50 a second with 600 bad of 30,000.
+    #[test]
+    fn the_bill_is_split_by_cause() {
+        let minute = Events {
+            events: 3_000,
+            bad: 60,
+            injected: 40,
+            organic: 20,
+            burn_rate: Some(20.0),
+            ..Events::default()
+        };
+        let slo = slo(&counts(29_400, 400, 200), minute, minute, Duration::from_secs(600));
+        let close = |a: Option<f64>, b: f64| assert!((a.unwrap() - b).abs() <= 5e-7, "{a:?} {b}");
+        close(slo.budget_consumed.ratio, 0.004_960);
+        close(slo.budget_consumed.injected_ratio, 0.004_960 * 2.0 / 3.0);
+        close(slo.budget_consumed.organic_ratio, 0.004_960 / 3.0);
+        close(slo.burn_rate, 20.0);
+        close(slo.time_to_exhaustion_seconds, (1.0 - 0.004_960_317_46) * 2_419_200.0 / 20.0);
+        assert_eq!((slo.total, slo.bad, slo.window.as_str()), (30_000, 600, "28d"));
+        assert_eq!(slo.excluded["client_gone"], 3);
+    }
+
+    #[test]
+    fn looks_back_by_the_clock() {
+        let start = crate::clock::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut recent = Recent::new(start);
+        let snapshot = |seconds: u64| Snapshot {
+            requests: seconds * 50,
+            slos: vec![counts(seconds * 49, seconds, 0)],
+            ..Snapshot::default()
+        };
+        // In the first seconds it looks back on what there is.
+        let seen = recent.events(at(2), NOW, &counts(98, 2, 0));
+        assert_eq!((seen.events, seen.injected), (100, 2));
+        for second in 1..=300 {
+            assert!(recent.is_due(at(second)));
+            recent.push(at(second), &snapshot(second));
+            assert!(!recent.is_due(at(second)));
+        }
+        assert_eq!(recent.0.len(), 61);
+        let now = counts(300 * 49, 300, 0);
+        let seen = recent.events(at(300), NOW, &now);
+        assert_eq!((seen.events, seen.bad, seen.injected), (500, 10, 10));
+        assert!((seen.burn_rate.unwrap() - 20.0).abs() < 1e-9);
+        assert_eq!(recent.events(at(300), MINUTE, &now).events, 3_000);
+        assert!((recent.per_second(at(300), 15_000) - 50.0).abs() < 1e-9);
+        // Nobody sampled for a while: the time it really was.
+        assert!((recent.per_second(at(320), 15_500) - 25.0).abs() < 1e-9);
+        // An SLO that came with a reload.
+        let young = SloCounts { name: "new".into(), ..counts(7, 0, 1) };
+        assert_eq!(recent.events(at(300), NOW, &young).events, 8);
+    }
+}

@@ -1,0 +1,15 @@
+//! A drill for people: the [`View`] of it (plain data, also the API's `status`), the block that a
+//! terminal shows, the line for pipes, and the closing summary. Everything but [`Live`], which
+//! fills a view from what runs, is text in, text out.
+
+pub mod health;
+pub mod line;
+pub mod live;
+pub mod meter;
+pub mod summary;
+pub mod view;
+pub mod words;
+
+pub use line::Canvas;
+pub use live::Live;
+pub use view::View;

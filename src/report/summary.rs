@@ -1,0 +1,152 @@
+//! The closing summary: what the drill cost and whose doing it was, per SLO, phase and fault. A
+//! [`View`] in, text for people out.
+
+use super::health::{bill, causes};
+use super::view::{Fault, Slo, View};
+use super::words::{self, clean, named, thousands};
+
+/// The whole summary; every line ends in a line break.
+pub fn render(view: &View) -> String {
+    let mut lines = vec![
+        String::new(),
+        format!(
+            "summary   {}: {} in {}, seed {}",
+            clean(&view.name),
+            words::count(view.requests, "request"),
+            words::took(view.recorded_seconds),
+            view.seed
+        ),
+    ];
+    for slo in &view.slos {
+        lines.extend(of_slo(slo, view));
+    }
+    for fault in &view.faults {
+        lines.extend(of_fault(fault, view));
+    }
+    for route in &view.operations {
+        lines.push(format!(
+            "  retries on {}: {} for {}, {} saved by a retry",
+            clean(&route.route),
+            words::count(route.attempts, "attempt"),
+            words::count(route.operations, "operation"),
+            thousands(route.recovered)
+        ));
+    }
+    let refused = named(&view.refused);
+    if !refused.is_empty() {
+        lines.push(format!("  refused by backburn: {refused}"));
+    }
+    if view.slos.iter().any(|slo| slo.bad > 0) {
+        lines.push(
+            "  budgets are taken as full before the drill, and scaled to its traffic".to_owned(),
+        );
+    }
+    lines.join("\n") + "\n"
+}
+
+fn titled(what: &str, name: &str, services: &[String], view: &View) -> String {
+    let name = clean(name);
+    if view.has_several_services() {
+        format!("  {what} {name} on {}", clean(&services.join(" and ")))
+    } else {
+        format!("  {what} {name}")
+    }
+}
+
+fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
+    let title = titled("slo", &slo.name, &slo.services, view);
+    let Some(good) = words::good_share(slo.good, slo.total) else {
+        return vec![format!("{title}: no traffic")];
+    };
+    let burn = slo.burn_rate.map_or(String::new(), words::burn);
+    let mut lines = vec![format!(
+        "{title}: {good} good of {}, objective {}, burn rate {burn}",
+        thousands(slo.total),
+        words::objective(slo.objective)
+    )];
+    if slo.bad > 0 {
+        lines.push(format!("      {} bad{}", thousands(slo.bad), whose(slo)));
+    }
+    let budget = format!("the {} budget", words::window(slo.window_seconds));
+    lines.push(format!("      cost {}", bill(slo, &budget)));
+    for phase in &view.phases {
+        let Some(part) = phase.slos.iter().find(|part| part.name == slo.name) else { continue };
+        let events = part.events;
+        let good = words::good_share(events.good(), events.events);
+        let bad = match events.bad {
+            0 => String::new(),
+            bad => format!(", {} bad: {}", thousands(bad), causes(events.causes())),
+        };
+        lines.push(format!(
+            "      in {:<12} {}{bad}",
+            clean(&phase.phase),
+            match good {
+                Some(good) => format!("{good} good of {}", thousands(events.events)),
+                None => "no traffic".to_owned(),
+            },
+        ));
+    }
+    let excluded = named(&slo.excluded);
+    if !excluded.is_empty() {
+        lines.push(format!("      not counted: {excluded}"));
+    }
+    lines
+}
+
+/// Whose doing the bad ones were: backburn's, or the service's own (which a fault may have masked).
+fn whose(slo: &Slo) -> String {
+    let own = slo.masked.saturating_add(slo.organic);
+    let split = if slo.masked > 0 {
+        format!(" ({} masked, {} organic)", thousands(slo.masked), thousands(slo.organic))
+    } else {
+        String::new()
+    };
+    match (slo.injected, own) {
+        (0, _) => format!(", all the service's own{split}"),
+        (_, 0) => ", all injected by backburn".to_owned(),
+        (injected, own) => format!(
+            ": {} injected by backburn, {} the service's own{split}",
+            thousands(injected),
+            thousands(own)
+        ),
+    }
+}
+
+fn of_fault(fault: &Fault, view: &View) -> Vec<String> {
+    let title = titled("fault", &fault.name, &fault.services, view);
+    let applied = match words::part_share(fault.drill.hit, fault.drill.eligible) {
+        Some(share) => format!(
+            "applied {share} ({} of {})",
+            thousands(fault.drill.hit),
+            thousands(fault.drill.eligible)
+        ),
+        None => "no request was eligible".to_owned(),
+    };
+    let mut lines = vec![format!("{title}: asked {}, {applied}", clean(&fault.who))];
+    let phases: Vec<_> = view
+        .phases
+        .iter()
+        .filter_map(|phase| {
+            let part = phase.faults.iter().find(|part| part.name == fault.name)?;
+            Some((phase, part.hits))
+        })
+        .collect();
+    // One phase alone says what the line above says.
+    for (phase, hits) in phases.iter().filter(|_| phases.len() > 1) {
+        let share = words::part_share(hits.hit, hits.eligible);
+        lines.push(format!(
+            "      in {:<12} {}",
+            clean(&phase.phase),
+            share.map_or("no request was eligible".to_owned(), |share| format!(
+                "applied {share} ({} of {})",
+                thousands(hits.hit),
+                thousands(hits.eligible)
+            ))
+        ));
+    }
+    let skipped = named(&fault.skipped);
+    if !skipped.is_empty() {
+        lines.push(format!("      let through: {skipped}"));
+    }
+    lines
+}

@@ -1,0 +1,740 @@
+//! The meter, as it is drawn: each standing of a drill at 60, 80 and 120 columns, beside
+//! `meter/NAME.txt`. `BACKBURN_BLESS=1` writes what is drawn now; read the difference before
+//! committing it. And, for any view at all: no line too wide, no number that is none.
+
+use std::path::Path;
+
+use backburn::report::line::width_shown;
+use backburn::report::view::{
+    Consumed, Events, Fault, Halt, Hits, Note, Operations, Override, Pending, Phase, PhaseCounts,
+    PhaseFault, PhaseSlo, Reload, Slo,
+};
+use backburn::report::{Canvas, View, meter, summary};
+use proptest::prelude::*;
+
+const CANVAS: Canvas = Canvas { columns: 80, rows: None, colour: false, unicode: true };
+const WINDOW: u64 = 28 * 86_400;
+
+fn events(events: u64, [injected, masked, organic]: [u64; 3], budget: f64) -> Events {
+    let bad = injected + masked + organic;
+    let burn_rate = (events > 0).then(|| bad as f64 / events as f64 / budget);
+    Events { events, bad, injected, masked, organic, burn_rate }
+}
+
+/// An SLO as the live view would fill it, `seconds` into the drill.
+fn slo(name: &str, objective: f64, seconds: f64, now: Events, minute: Events, all: Events) -> Slo {
+    let budget = 1.0 - objective;
+    let cost = |bad: u64| {
+        (all.events > 0).then(|| bad as f64 / all.events as f64 / budget * seconds / WINDOW as f64)
+    };
+    let left = 1.0 - cost(all.bad).unwrap_or(0.0);
+    Slo {
+        name: name.to_owned(),
+        services: vec!["checkout".to_owned()],
+        objective,
+        window_seconds: WINDOW,
+        window: "28d".to_owned(),
+        total: all.events,
+        good: all.events - all.bad,
+        bad: all.bad,
+        injected: all.injected,
+        masked: all.masked,
+        organic: all.organic,
+        now,
+        last_minute: minute,
+        burn_rate: all.burn_rate,
+        budget_consumed: Consumed {
+            basis: "scaled".to_owned(),
+            ratio: cost(all.bad),
+            injected_ratio: cost(all.injected),
+            masked_ratio: cost(all.masked),
+            organic_ratio: cost(all.organic),
+        },
+        time_to_exhaustion_seconds: minute
+            .burn_rate
+            .filter(|rate| *rate > 0.0)
+            .map(|rate| (left * WINDOW as f64 / rate).max(0.0)),
+        ..Slo::default()
+    }
+}
+
+fn pay(now: [u64; 3], minute: [u64; 3], all: [u64; 3]) -> Slo {
+    let of = |count, bad| events(count, bad, 0.001);
+    slo("pay", 0.999, 139.0, of(500, now), of(3_000, minute), of(6_912, all))
+}
+
+fn fault(name: &str, who: &str, asked: Option<f64>, active: bool, hits: Hits) -> Fault {
+    Fault {
+        name: name.to_owned(),
+        services: vec!["payments".to_owned()],
+        active,
+        who: who.to_owned(),
+        asked_ratio: asked,
+        drill: hits,
+        phase: hits,
+        ..Fault::default()
+    }
+}
+
+/// A drill in its brownout, nothing wrong.
+fn healthy() -> View {
+    let fast = |count| events(count, [0; 3], 0.01);
+    View {
+        name: "checkout brownout".to_owned(),
+        hypothesis: Some(
+            "Shoppers can still pay while payments is slow and fails 1 in 20.".to_owned(),
+        ),
+        drill: "20261122-1405-checkout-brownout".to_owned(),
+        seed: 42,
+        state: "running".to_owned(),
+        injecting: true,
+        elapsed_seconds: 139.0,
+        recorded_seconds: 139.0,
+        phase: Some(Phase {
+            name: "brownout".to_owned(),
+            index: 2,
+            of: 3,
+            elapsed_seconds: 79.0,
+            remaining_seconds: Some(41.0),
+            ..Phase::default()
+        }),
+        next_phase: Some("recovery".to_owned()),
+        requests: 7_140,
+        requests_per_second: 50.2,
+        active: 9,
+        held: 3,
+        slos: vec![
+            pay([0; 3], [0; 3], [0; 3]),
+            slo("pay-fast", 0.99, 139.0, fast(500), fast(3_000), fast(6_912)),
+        ],
+        faults: vec![
+            fault("slow-payments", "20%", Some(0.2), true, Hits::new(4_001, 792)),
+            fault("payments-time-out", "5%", Some(0.05), true, Hits::new(4_001, 197)),
+            fault("payments-reset", "every 50", Some(0.02), false, Hits::default()),
+        ],
+        ..View::default()
+    }
+}
+
+fn burning_injected() -> View {
+    let mut view = healthy();
+    view.slos[0] = pay([32, 0, 2], [187, 3, 17], [290, 5, 22]);
+    view.operations = vec![Operations {
+        route: "charge".to_owned(),
+        attempts: 4_001,
+        operations: 3_760,
+        recovered: 211,
+    }];
+    view
+}
+
+fn burning_organic() -> View {
+    let mut view = healthy();
+    view.slos[0] = pay([0, 0, 21], [0, 0, 118], [0, 0, 143]);
+    view
+}
+
+fn exhausted() -> View {
+    let mut view = burning_injected();
+    let of = |count, bad| events(count, bad, 0.001);
+    // A day at one bad in ten.
+    let (minute, all) = (of(3_000, [300, 0, 30]), of(4_320_000, [400_000, 1_000, 31_000]));
+    view.slos[0] = slo("pay", 0.999, 86_400.0, of(500, [50, 0, 5]), minute, all);
+    view
+}
+
+fn halted() -> View {
+    let mut view = burning_injected();
+    view.state = "halted".into();
+    view.injecting = false;
+    view.halted = true;
+    view.halt = Some(Halt { by: "SIGUSR1".to_owned(), reason: "checkout pages".to_owned() });
+    view.held = 0;
+    view.faults.iter_mut().for_each(|fault| fault.active = false);
+    view
+}
+
+fn paused() -> View {
+    let mut view = burning_injected();
+    view.state = "paused".into();
+    view.injecting = false;
+    view.faults.iter_mut().for_each(|fault| fault.active = false);
+    view.slos[0].now = events(500, [0; 3], 0.001);
+    view
+}
+
+fn waiting() -> View {
+    let mut view = no_traffic();
+    view.state = "waiting".into();
+    view.injecting = false;
+    view.phase = None;
+    view.next_phase = Some("baseline".to_owned());
+    view.faults.iter_mut().for_each(|fault| fault.active = false);
+    view
+}
+
+fn no_traffic() -> View {
+    let mut view = healthy();
+    let none = Events::default();
+    view.slos[0] = slo("pay", 0.999, 3.0, none, none, none);
+    view.slos[1] = slo("pay-fast", 0.99, 3.0, none, none, none);
+    view.faults.iter_mut().for_each(|fault| {
+        (fault.drill, fault.phase) = (Hits::default(), Hits::default());
+    });
+    (view.requests, view.requests_per_second, view.active, view.held) = (0, 0.0, 0, 0);
+    view
+}
+
+fn held_reload() -> View {
+    let mut view = burning_injected();
+    view.phase = Some(Phase {
+        name: "harder".to_owned(),
+        index: 3,
+        of: 4,
+        until_next: true,
+        ramp_ratio: Some(0.4),
+        ..Phase::default()
+    });
+    view.faults[0].asked_ratio = Some(0.082);
+    view.reload = Some(Reload {
+        result: "held".to_owned(),
+        age_seconds: 12.0,
+        generation: 2,
+        summary: "1 fault widened, 1 comment".to_owned(),
+        ..Reload::default()
+    });
+    view.pending = Some(Pending {
+        summary: "1 fault widened".to_owned(),
+        widens: vec!["slow-payments: probability 20% -> 40%".to_owned()],
+    });
+    view.overrides = vec![Override {
+        key: "faults.payments-time-out.probability".to_owned(),
+        value: "\"3%\"".to_owned(),
+    }];
+    view
+}
+
+fn rejected_reload() -> View {
+    let mut view = burning_injected();
+    view.reload = Some(Reload {
+        result: "rejected".to_owned(),
+        age_seconds: 4.0,
+        generation: 2,
+        errors: vec![
+            "checkout.toml:14:44: unknown fault kind `latnecy`; did you mean `latency`?".to_owned(),
+            "checkout.toml:15:1: x".to_owned(),
+        ],
+        ..Reload::default()
+    });
+    view.notes = vec![Note {
+        age_seconds: 130.0,
+        text: "ana: cart retries\x1b[2J look fine\n\u{202e}really".to_owned(),
+        ..Note::default()
+    }];
+    view
+}
+
+/// Twelve SLOs and twenty faults on 80x24.
+fn crowded() -> View {
+    let mut view = burning_injected();
+    view.slos = (1..=12)
+        .map(|n| {
+            let mut slo = if n % 4 == 0 {
+                pay([n, 0, 2], [60 + n, 3, 7], [90 + n, 5, 9])
+            } else {
+                pay([0; 3], [0; 3], [0; 3])
+            };
+            slo.name = format!("slo-number-{n}");
+            slo
+        })
+        .collect();
+    view.faults = (1..=20)
+        .map(|n| {
+            let name = format!("fault-number-{n}");
+            fault(&name, "5%", Some(0.05), n % 3 == 0, Hits::new(1_000 * n, 49 * n))
+        })
+        .collect();
+    view
+}
+
+fn few_requests() -> View {
+    let mut view = healthy();
+    let of = |count, bad| events(count, bad, 0.001);
+    view.slos[0] = slo("pay", 0.999, 139.0, of(2, [0; 3]), of(12, [2, 0, 0]), of(30, [2, 0, 1]));
+    view.faults[0].phase = Hits::new(3, 1);
+    view.faults[1].skipped = [("max_held".to_owned(), 30)].into();
+    view.requests_per_second = 0.2;
+    view
+}
+
+fn recovered() -> View {
+    let mut view = burning_injected();
+    view.phase = Some(Phase {
+        name: "recovery".to_owned(),
+        index: 3,
+        of: 3,
+        remaining_seconds: Some(12.0),
+        ..Phase::default()
+    });
+    view.next_phase = None;
+    view.slos[0].now = events(500, [0; 3], 0.001);
+    view.faults.iter_mut().for_each(|fault| fault.active = false);
+    view
+}
+
+fn pass_through() -> View {
+    let mut view = no_traffic();
+    view.injecting = false;
+    view.pass_through = Some("environment `prod` is not one of staging".to_owned());
+    view.faults.iter_mut().for_each(|fault| fault.active = false);
+    view
+}
+
+fn cases() -> Vec<(&'static str, View, Option<usize>)> {
+    vec![
+        ("no-traffic", no_traffic(), None),
+        ("healthy", healthy(), None),
+        ("burning-injected", burning_injected(), None),
+        ("burning-organic", burning_organic(), None),
+        ("few-requests", few_requests(), None),
+        ("recovered", recovered(), None),
+        ("exhausted", exhausted(), None),
+        ("halted", halted(), None),
+        ("paused", paused(), None),
+        ("waiting", waiting(), None),
+        ("pass-through", pass_through(), None),
+        ("held-reload", held_reload(), None),
+        ("rejected-reload", rejected_reload(), None),
+        ("crowded", crowded(), Some(24)),
+        ("tight", rejected_reload(), Some(14)),
+    ]
+}
+
+fn golden(name: &str, drawn: &str) {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/meter").join(format!("{name}.txt"));
+    if std::env::var_os("BACKBURN_BLESS").is_some() {
+        std::fs::write(&path, drawn).unwrap();
+    }
+    let want = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(drawn, want, "{name}");
+}
+
+#[test]
+fn every_standing_is_drawn() {
+    for (name, view, rows) in cases() {
+        let mut drawn = String::new();
+        for columns in [60, 80, 120] {
+            let canvas = Canvas { columns, rows, ..CANVAS };
+            drawn += &format!("{:=^columns$}\n", format!(" {columns} "));
+            drawn += &(meter::render(&view, &canvas).join("\n") + "\n");
+        }
+        drawn += &format!("{:=^80}\n{}\n", " plain ", meter::plain(&view));
+        golden(name, &drawn);
+    }
+}
+
+#[test]
+fn without_utf8_it_is_ascii_and_colours_only_add() {
+    let view = burning_injected();
+    let ascii = meter::render(&view, &Canvas { unicode: false, ..CANVAS });
+    golden("ascii", &(ascii.join("\n") + "\n"));
+    for (name, view, rows) in cases() {
+        let ascii = meter::render(&view, &Canvas { unicode: false, rows, ..CANVAS });
+        assert!(ascii.iter().all(|line| line.is_ascii()), "{name}: {ascii:#?}");
+        let coloured = meter::render(&view, &Canvas { colour: true, rows, ..CANVAS }).join("\n");
+        let mut bare = String::new();
+        for (at, part) in coloured.split("\x1b[").enumerate() {
+            bare += if at == 0 { part } else { part.split_once('m').unwrap().1 };
+        }
+        let plain = meter::render(&view, &Canvas { rows, ..CANVAS });
+        let bare: Vec<&str> = bare.lines().map(str::trim_end).collect();
+        assert_eq!(bare, plain, "{name}");
+    }
+}
+
+#[test]
+fn the_summary_tells_who_did_what() {
+    let mut view = burning_injected();
+    view.state = "finished".to_owned();
+    view.slos[0].excluded = [("client_gone".to_owned(), 3), ("refused".to_owned(), 0)].into();
+    view.refused = [("bad_request".to_owned(), 2)].into();
+    let phase = |name: &str, bad: [u64; 3]| PhaseCounts {
+        phase: name.to_owned(),
+        elapsed_seconds: 30.0,
+        requests: 1_500,
+        slos: vec![PhaseSlo {
+            name: "pay".to_owned(),
+            events: events(1_500, bad, 0.001),
+            budget_consumed: Consumed::default(),
+        }],
+        faults: vec![PhaseFault {
+            name: "slow-payments".to_owned(),
+            hits: Hits::new(1_500, bad.iter().sum()),
+        }],
+    };
+    view.phases = vec![
+        phase("baseline", [0, 0, 1]),
+        phase("brownout", [290, 5, 20]),
+        phase("recovery", [0, 0, 1]),
+    ];
+    view.slos.push(no_traffic().slos[0].clone());
+    golden("summary", &summary::render(&view));
+    golden("summary-quiet", &summary::render(&no_traffic()));
+}
+
+/// What the API tells is all there is to draw.
+#[test]
+fn a_view_survives_its_json() {
+    for (name, view, _) in cases() {
+        let text = serde_json::to_string(&view).unwrap();
+        let read: View = serde_json::from_str(&text).unwrap();
+        assert_eq!(meter::render(&read, &CANVAS), meter::render(&view, &CANVAS), "{name}");
+        assert_eq!(summary::render(&read), summary::render(&view), "{name}");
+    }
+    // What an older instance does not tell is empty.
+    let view: View = serde_json::from_str("{\"state\": \"running\", \"requests\": 3}").unwrap();
+    assert_eq!((view.state.as_str(), view.requests, view.slos.len()), ("running", 3, 0));
+}
+
+/// The API's status is a view, and `backburn status` draws it.
+#[test]
+fn status_is_a_view() {
+    let shop = crate::support::shop();
+    let scenario = "name = \"all fail\"\n[faults.no]\nroutes = [\"*\"]\ninject.error = 503\n\
+                    [slos.a]\nobjective = \"99.9%\"\nsli.availability = {}\n";
+    let proxy = crate::support::proxy(scenario, &shop.url("checkout"), &["--seed", "7"]);
+    let url = proxy.url("proxy");
+    for _ in 0..30 {
+        let request = b"GET /api/items HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+        let answer = crate::support::exchange(crate::support::host(&url), request);
+        assert_eq!(crate::support::status_of(&answer), 503);
+    }
+    proxy.until("counted", |proxy| proxy.json("/api/v1/status")["requests"] == 30);
+    let status = proxy.json("/api/v1/status");
+    // Names that programs rely on.
+    let keys = [
+        "name",
+        "hypothesis",
+        "drill",
+        "seed",
+        "dice_version",
+        "state",
+        "injecting",
+        "halted",
+        "halt",
+        "over",
+        "pass_through",
+        "began",
+        "elapsed_seconds",
+        "requests",
+        "active",
+        "held",
+        "instance",
+        "slos",
+    ];
+    assert!(keys.iter().all(|key| status.get(key).is_some()), "{status:#}");
+    assert_eq!(status["instance"]["pid"], proxy.pid());
+    let slo = &status["slos"][0];
+    let keys = [
+        "name",
+        "objective",
+        "window_seconds",
+        "window",
+        "total",
+        "good",
+        "bad",
+        "injected",
+        "masked",
+        "organic",
+        "excluded",
+        "burn_rate",
+        "budget_consumed",
+    ];
+    assert!(keys.iter().all(|key| slo.get(key).is_some()), "{slo:#}");
+    assert_eq!((&slo["total"], &slo["window"]), (&30.into(), &"28d".into()));
+    assert_eq!(proxy.json("/api/v1/slos")[0]["bad"], 30);
+
+    let view: View = serde_json::from_value(status).unwrap();
+    assert_eq!(view.slos[0].last_minute, events(30, [30, 0, 0], 0.001));
+    assert_eq!(view.faults[0].phase, Hits::new(30, 30));
+    assert!(view.faults[0].active);
+    let mut command = std::process::Command::new(crate::support::BACKBURN);
+    command.args(["status", "--admin-url", &proxy.url("admin")]).env("LC_ALL", "C");
+    let output = command.output().unwrap();
+    let drawn = String::from_utf8(output.stdout).unwrap();
+    assert!(drawn.starts_with("> RUNNING  injection ends in "), "{drawn}");
+    assert!(drawn.contains("! BURNING"), "{drawn}");
+    assert!(drawn.contains("INJECTING  no  asked all  applied 100%"), "{drawn}");
+    assert!(drawn.lines().all(|line| line.is_ascii() && line.len() <= 80), "{drawn}");
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z-]{0,12}",
+        ".{0,80}",
+        "[\u{0}-\u{1f}\u{7f}-\u{9f}日本é\u{202e}❤\u{fe0f}👩\u{200d}]{0,40}"
+    ]
+}
+
+/// Any number there is, and some that are none.
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        Just(f64::NAN),
+        Just(f64::INFINITY),
+        Just(f64::NEG_INFINITY),
+        Just(f64::MAX),
+        Just(f64::MIN_POSITIVE),
+        0.0..2.0,
+        0.0..1e7,
+        any::<f64>(),
+    ]
+}
+
+fn count() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(u64::MAX), 0_u64..50, 0_u64..1_000_000, any::<u64>()]
+}
+
+fn maybe(number: impl Strategy<Value = f64>) -> impl Strategy<Value = Option<f64>> {
+    proptest::option::of(number)
+}
+
+fn any_events() -> impl Strategy<Value = Events> {
+    (proptest::array::uniform5(count()), maybe(number())).prop_map(|(counts, burn_rate)| {
+        let [events, bad, injected, masked, organic] = counts;
+        Events { events, bad, injected, masked, organic, burn_rate }
+    })
+}
+
+fn any_slo() -> impl Strategy<Value = Slo> {
+    (
+        (text(), proptest::collection::vec(text(), 0..3), number(), count()),
+        proptest::array::uniform3(any_events()),
+        count(),
+        proptest::array::uniform5(maybe(number())),
+    )
+        .prop_map(|((name, services, objective, window_seconds), seen, good, numbers)| {
+            let [now, last_minute, all] = seen;
+            let [ratio, injected_ratio, masked_ratio, organic_ratio, left] = numbers;
+            Slo {
+                name,
+                services,
+                objective,
+                window_seconds,
+                total: all.events,
+                good,
+                bad: all.bad,
+                injected: all.injected,
+                masked: all.masked,
+                organic: all.organic,
+                burn_rate: all.burn_rate,
+                now,
+                last_minute,
+                budget_consumed: Consumed {
+                    basis: "scaled".to_owned(),
+                    ratio,
+                    injected_ratio,
+                    masked_ratio,
+                    organic_ratio,
+                },
+                time_to_exhaustion_seconds: left,
+                ..Slo::default()
+            }
+        })
+}
+
+fn any_fault() -> impl Strategy<Value = Fault> {
+    let hits = || {
+        (count(), count(), maybe(number())).prop_map(|(eligible, hit, applied_ratio)| Hits {
+            eligible,
+            hit,
+            applied_ratio,
+        })
+    };
+    (
+        (text(), proptest::collection::vec(text(), 0..3), any::<bool>(), text()),
+        (maybe(number()), hits(), hits()),
+        proptest::collection::btree_map(text(), count(), 0..3),
+    )
+        .prop_map(|((name, services, active, who), (asked_ratio, drill, phase), skipped)| {
+            Fault { name, services, active, who, asked_ratio, drill, phase, skipped }
+        })
+}
+
+fn any_phase() -> impl Strategy<Value = Phase> {
+    (text(), any::<(usize, usize, bool)>(), number(), maybe(number()), maybe(number())).prop_map(
+        |(name, (index, of, until_next), elapsed_seconds, remaining_seconds, ramp_ratio)| Phase {
+            name,
+            index,
+            of,
+            elapsed_seconds,
+            remaining_seconds,
+            until_next,
+            ramp_ratio,
+        },
+    )
+}
+
+prop_compose! {
+    fn any_reload()(
+        result in prop_oneof!["applied|unchanged|rejected|held", text()],
+        age_seconds in number(),
+        generation in count(),
+        summary in text(),
+        errors in proptest::collection::vec(text(), 0..3),
+    ) -> Reload {
+        Reload { result, at: String::new(), age_seconds, generation, summary, errors }
+    }
+}
+
+/// In boxed halves: whole, it would not fit a test's stack.
+fn any_view() -> BoxedStrategy<View> {
+    (any_drill(), any_figures(), any_events_of_the_day())
+        .prop_map(|(drill, figures, day)| View {
+            slos: figures.slos,
+            faults: figures.faults,
+            operations: figures.operations,
+            refused: figures.refused,
+            reload: day.reload,
+            pending: day.pending,
+            overrides: day.overrides,
+            notes: day.notes,
+            ..drill
+        })
+        .boxed()
+}
+
+fn any_drill() -> BoxedStrategy<View> {
+    let words = (
+        prop_oneof!["waiting|running|paused|halted|finished", text()],
+        text(),
+        proptest::option::of(text()),
+        proptest::option::of((text(), text())),
+        proptest::option::of(text()),
+    );
+    let numbers = (
+        any::<(bool, bool, i64)>(),
+        proptest::array::uniform3(number()),
+        proptest::array::uniform2(count()),
+        maybe(number()),
+    );
+    let phases = (proptest::option::of(any_phase()), proptest::option::of(text()));
+    (words.boxed(), numbers.boxed(), phases.boxed())
+        .prop_map(|(words, numbers, (phase, next_phase))| {
+            let (state, name, hypothesis, halt, pass_through) = words;
+            let ((injecting, over, active), seconds, [requests, held], ends_in_seconds) = numbers;
+            let [elapsed_seconds, recorded_seconds, requests_per_second] = seconds;
+            View {
+                state,
+                name,
+                hypothesis,
+                halt: halt.map(|(by, reason)| Halt { by, reason }),
+                pass_through,
+                injecting,
+                over,
+                active,
+                elapsed_seconds,
+                recorded_seconds,
+                requests_per_second,
+                requests,
+                held,
+                ends_in_seconds,
+                phase,
+                next_phase,
+                ..View::default()
+            }
+        })
+        .boxed()
+}
+
+fn any_figures() -> BoxedStrategy<View> {
+    let operations = (text(), proptest::array::uniform3(count())).prop_map(|(route, counts)| {
+        let [attempts, operations, recovered] = counts;
+        Operations { route, attempts, operations, recovered }
+    });
+    (
+        proptest::collection::vec(any_slo().boxed(), 0..14),
+        proptest::collection::vec(any_fault().boxed(), 0..22),
+        proptest::collection::vec(operations.boxed(), 0..3),
+        proptest::collection::btree_map(text(), count(), 0..3),
+    )
+        .prop_map(|(slos, faults, operations, refused)| View {
+            slos,
+            faults,
+            operations,
+            refused,
+            ..View::default()
+        })
+        .boxed()
+}
+
+fn any_events_of_the_day() -> BoxedStrategy<View> {
+    let pending = (text(), proptest::collection::vec(text(), 0..3))
+        .prop_map(|(summary, widens)| Pending { summary, widens });
+    let change = (text(), text()).prop_map(|(key, value)| Override { key, value });
+    let note = (number(), text()).prop_map(|(age_seconds, text)| Note {
+        at: String::new(),
+        age_seconds,
+        phase: String::new(),
+        text,
+    });
+    (
+        proptest::option::of(any_reload().boxed()),
+        proptest::option::of(pending.boxed()),
+        proptest::collection::vec(change.boxed(), 0..3),
+        proptest::collection::vec(note.boxed(), 0..4),
+    )
+        .prop_map(|(reload, pending, overrides, notes)| View {
+            reload,
+            pending,
+            overrides,
+            notes,
+            ..View::default()
+        })
+        .boxed()
+}
+
+/// Words that a number must never be.
+fn is_honest(text: &str) -> bool {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.into_iter().all(|word| !["NaN", "inf"].contains(&word))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_view_breaks_the_block(
+        view in any_view(),
+        columns in prop_oneof![0_usize..20, 40_usize..200],
+        rows in proptest::option::of(0_usize..40),
+        (colour, unicode) in any::<(bool, bool)>(),
+    ) {
+        let canvas = Canvas { columns, rows, colour, unicode };
+        let lines = meter::render(&view, &canvas);
+        prop_assert!(rows.is_none_or(|rows| lines.len() <= rows));
+        for line in &lines {
+            prop_assert!(width_shown(line) <= columns, "{}: {line:?}", width_shown(line));
+            let bare = line.replace("\x1b[", "");
+            prop_assert!(!bare.contains(char::is_control), "{line:?}");
+        }
+        let (plain, summary) = (meter::plain(&view), summary::render(&view));
+        prop_assert!(!plain.contains(char::is_control), "{plain:?}");
+        prop_assert!(!summary.contains(|c: char| c.is_control() && c != '\n'), "{summary:?}");
+        // Whoever names an SLO NaN is told of it.
+        let said = lines.join("\n") + &plain + &summary;
+        let named = serde_json::to_string(&view).unwrap();
+        prop_assert!(is_honest(&said) || !is_honest(&named), "{said}");
+    }
+
+    /// A share below one never reads 100 %, one above nothing never 0 %.
+    #[test]
+    fn shares_are_true(a in count(), b in count()) {
+        use backburn::report::words::{good_share, part_share};
+        let (part, of) = (a.min(b), a.max(b).max(1));
+        for text in [good_share(part, of).unwrap(), part_share(part, of).unwrap()] {
+            prop_assert_eq!(text == "100%", part == of, "{}", text);
+            prop_assert_eq!(text == "0%", part == 0, "{}", text);
+        }
+    }
+}
