@@ -166,7 +166,6 @@ impl Live {
                 })
                 .collect(),
             instance: self.instance.clone(),
-            ..View::default()
         }
     }
 }
