@@ -47,7 +47,7 @@ pub fn write_by_rename(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes the data directory (with a `.gitignore` of its own) and returns its absolute path.
-pub(super) fn open_data(data: &Path) -> io::Result<PathBuf> {
+pub fn open_data(data: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(data.join("drills"))?;
     let ignore = data.join(".gitignore");
     if !ignore.exists() {

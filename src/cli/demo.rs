@@ -1,4 +1,5 @@
-//! `backburn demo`: the sample shop, traffic and the seed scenario in one process.
+//! `backburn demo`: a shop of two services behind backburn, traffic, and a drill of three phases, in
+//! one process.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,18 +12,31 @@ use super::{exit, load, output, run};
 use crate::app::{self, Options, Running, Source};
 use crate::demo::load::{Load, Meter, run as send};
 use crate::demo::shop::{self, Shop};
-use crate::report::summary;
+use crate::report::words::{count, thousands};
+use crate::report::{View, summary};
+use crate::units::show_duration;
 
-const SCENARIO: &str = include_str!("../../scenarios/seed-chaos.toml");
+const SCENARIO: &str = include_str!("../../scenarios/demo.toml");
+/// How long each of its phases is, as it stands there.
+const PHASE: &str = "\"30s\"";
+const PHASES: u32 = 3;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backburn demo
-  backburn demo --for 90s --seed 7")]
+  backburn demo --for 30s --seed 7        a third of the time for each phase
+  backburn status                         from another terminal: the same block
+  backburn halt                           the panic button")]
 pub(super) struct DemoArgs {
-    /// How long the traffic lasts.
-    #[arg(long = "for", env = "BACKBURN_DEMO_FOR", default_value = "30s", value_parser = load::duration, value_name = "DURATION")]
+    /// How long it takes, a third for each phase.
+    #[arg(
+        long = "for",
+        env = "BACKBURN_DEMO_FOR",
+        default_value = "90s",
+        value_parser = load::duration,
+        value_name = "DURATION"
+    )]
     duration: Duration,
     /// Requests a second.
     #[arg(long, env = "BACKBURN_DEMO_RPS", default_value_t = 50.0)]
@@ -30,6 +44,9 @@ pub(super) struct DemoArgs {
     /// The same seed gives the same faults.
     #[arg(long, env = "BACKBURN_SEED")]
     seed: Option<u64>,
+    /// Where `backburn status` and `backburn halt` find it; what cannot be written is gone without.
+    #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR|none")]
+    data: std::path::PathBuf,
     #[command(flatten)]
     progress: ProgressArgs,
 }
@@ -59,13 +76,14 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     let (payments, checkout) = (bind().await?, bind().await?);
     let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
     let (payments_at, checkout_at) = (address(&payments)?, address(&checkout)?);
-    // Ends with the set, when this function does.
-    let mut shops = tokio::task::JoinSet::new();
-    shops.spawn(shop::serve(checkout, payments, Shop::new(format!("http://{payments_at}"))));
-
+    let phase = format!("\"{}\"", show_duration(args.duration / PHASES));
     let source = Source {
-        built_in: Some(("built-in".to_owned(), SCENARIO.to_owned())),
-        sets: vec![format!("proxy.upstream=\"http://{checkout_at}\"")],
+        built_in: Some(("demo".to_owned(), SCENARIO.replace(PHASE, &phase))),
+        sets: vec![
+            format!("services.checkout.url=\"http://{checkout_at}\""),
+            format!("services.payments.url=\"http://{payments_at}\""),
+            "services.payments.listen=\"127.0.0.1:0\"".to_owned(),
+        ],
         ..Source::default()
     };
     let scenario = run::Scenario::load(source).ok_or("the built-in scenario is wrong")?;
@@ -73,30 +91,46 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
         seed: args.seed,
         listen: Some(any),
         admin_listen: Some(any),
+        data: run::data_or_none(&args.data),
         ..scenario.options()
     };
     let running = app::start(options).await.map_err(|error| error.to_string())?;
+    // Checkout finds payments behind backburn.
+    let payments_url = running
+        .instance
+        .services
+        .iter()
+        .find(|(name, _)| name == "payments")
+        .map(|(_, url)| url.clone())
+        .unwrap_or_default();
+    // Ends with the set, when this function does.
+    let mut shops = tokio::task::JoinSet::new();
+    shops.spawn(shop::serve(checkout, payments, Shop::new(payments_url)));
     run::announce(
         &running,
-        &[format!(
-            "shop      checkout http://{checkout_at}, calling payments http://{payments_at}"
-        )],
+        &[
+            "shop      shoppers -> backburn -> checkout -> backburn -> payments".to_owned(),
+            format!(
+                "traffic   {} requests a second: 3 in 5 pay, 1 in 5 meets a page that fails 1 in 20 by itself",
+                args.rps
+            ),
+            format!(
+                "script    {0} baseline, {0} brownout (10% of calls to payments fail, 10% take 2 s more), {0} recovery",
+                show_duration(args.duration / PHASES)
+            ),
+            "watch     payments is hurt; what does checkout, which retries, make of it?".to_owned(),
+        ],
     );
-    output::say(&format!(
-        "traffic   {} requests a second for {} s; 10% wait 2 s more, 5% get a 500, never both; /flaky fails 1 in 20 by itself",
-        args.rps,
-        args.duration.as_secs()
-    ));
     let load = Load {
         url: running.instance.proxy.clone(),
         rate_per_second: args.rps,
         duration: args.duration,
         connections: 256,
-        requests: ["GET /api/items", "POST /api/checkout/{n}?fallback=1", "GET /flaky"]
+        requests: ["3 POST /api/checkout/{n}", "GET /api/items", "GET /flaky"]
             .iter()
             .filter_map(|entry| entry.parse().ok())
             .collect(),
-        slow: Duration::from_secs(2),
+        slow: Duration::from_secs(1),
         timeout: Duration::from_secs(30),
     };
     let slow = load.slow;
@@ -118,11 +152,54 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
         return Ok(exit::INTERRUPTED);
     };
     output::say(summary::render(&view).trim_end());
-    output::say(&format!("what the clients saw: {}", load::table(&tally, slow)));
+    output::say(&format!("  what shoppers saw: {}", load::table(&tally, slow)));
+    output::say(&in_plain_words(&view));
     output::say(
-        "next: your own service: backburn run scenarios/seed-chaos.toml --upstream http://127.0.0.1:3000",
+        "\nnext      your own service: backburn try http://127.0.0.1:3000 --latency 300ms --probability 10%",
     );
     Ok(0)
+}
+
+/// What the numbers of this very drill mean.
+fn in_plain_words(view: &View) -> String {
+    let slo = |name: &str| view.slos.iter().find(|slo| slo.name == name);
+    let mut text = String::from("\nin plain words");
+    if let Some(charge) = slo("charge") {
+        text.push_str(&format!(
+            "\n  backburn hurt payments: {} of its {} failed or were too slow because of it, {} by themselves.",
+            thousands(charge.injected),
+            count(charge.total, "call"),
+            thousands(charge.masked + charge.organic),
+        ));
+    }
+    if let (Some(pay), Some(retries)) = (slo("pay"), view.operations.first()) {
+        text.push_str(&format!(
+            "\n  Checkout was not touched. Its retries saved {} of the {} that payments failed at first; {} came through as failed.",
+            thousands(retries.recovered),
+            count(retries.recovered + pay.bad, "order"),
+            thousands(pay.bad),
+        ));
+        let share = |phase: &str| {
+            let seen = view.phases.iter().find(|seen| seen.phase == phase)?;
+            let seen = seen.slos.iter().find(|seen| seen.name == "pay")?;
+            Some(seen.events.bad as f64 / (seen.events.events.max(1)) as f64 * 100.0)
+        };
+        if let (Some(before), Some(during), Some(after)) =
+            (share("baseline"), share("brownout"), share("recovery"))
+        {
+            text.push_str(&format!(
+                "\n  Orders that failed: {before:.1}% before, {during:.1}% during, {after:.1}% after; that is what payments' trouble costs shoppers."
+            ));
+        }
+    }
+    if let Some(browse) = slo("browse") {
+        text.push_str(&format!(
+            "\n  Browsing failed {} of {} times, and none of that is backburn's doing: organic is what a service does by itself.",
+            thousands(browse.bad),
+            thousands(browse.total),
+        ));
+    }
+    text
 }
 
 /// Never returns, unless a worker has died, with what it died of.

@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod attempt;
 mod check;
 mod client;
 mod demo;
@@ -27,6 +28,7 @@ use clap::{Parser, Subcommand};
     after_help = "\
 Examples:
   backburn demo                                   everything in one process, nothing to set up
+  backburn try http://127.0.0.1:3000 --latency 300ms   one fault, no file, for two minutes
   backburn run scenario.toml                      the proxy with a drill
   backburn run --upstream http://127.0.0.1:3000   a plain recording proxy
   backburn check scenario.toml                    every mistake at once
@@ -39,10 +41,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// A sample shop, traffic, and the seed scenario, in one process; ends with a summary.
+    /// A sample shop, traffic, and a drill of three phases, in one process; ends with a summary.
     Demo(demo::DemoArgs),
     /// The proxy with a drill.
     Run(run::RunArgs),
+    /// One fault without a file; it always has an end.
+    Try(attempt::TryArgs),
     /// Parses and compiles a scenario; shows every mistake at once.
     Check(check::CheckArgs),
     /// Which route and which faults a request would meet, and why not the others.
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse().verb {
         Verb::Demo(args) => demo::demo(&args),
         Verb::Run(args) => run::run(args),
+        Verb::Try(args) => attempt::attempt(args),
         Verb::Check(args) => check::check(args),
         Verb::Explain(args) => explain::explain(args),
         Verb::Next(args) => steer::next(&args),

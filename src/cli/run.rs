@@ -1,7 +1,7 @@
 //! `backburn run`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -71,7 +71,7 @@ pub(super) struct RunArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
@@ -109,11 +109,48 @@ pub(super) fn run(args: RunArgs) -> u8 {
     let source = source_of(&args);
     let Some(scenario) = Scenario::load(source) else { return exit::USAGE };
     init_log(&args.log, args.log_format);
+    let data = (args.data.as_os_str() != "none").then_some(args.data);
+    run_drill(
+        Options {
+            seed: args.seed,
+            listen: args.listen,
+            admin_listen: args.admin_listen,
+            data,
+            environment: args.environment,
+            workers: args.workers,
+            hold: args.hold,
+            ready_file: args.ready_file,
+            ..scenario.options()
+        },
+        &args.progress,
+        args.exit_when_done,
+    )
+}
+
+/// Runs a drill to its end, shown all the while; the exit code.
+pub(super) fn run_drill(options: Options, progress: &ProgressArgs, exit_when_done: bool) -> u8 {
     let Some(runtime) = output::runtime() else { return exit::NO_START };
-    let code = runtime.block_on(drill(args, scenario));
+    let code = runtime.block_on(drill(options, progress, exit_when_done));
     // Whatever the control plane still does must not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// The data directory, where it can be written; else nothing is kept, which is said.
+pub(super) fn data_or_none(data: &Path) -> Option<PathBuf> {
+    if data.as_os_str() == "none" {
+        return None;
+    }
+    match app::open_data(data) {
+        Ok(data) => Some(data),
+        Err(error) => {
+            output::say(&format!(
+                "data      {} cannot be written ({error}): nothing is kept, and only --admin-url or the process id find this run",
+                data.display()
+            ));
+            None
+        }
+    }
 }
 
 fn source_of(args: &RunArgs) -> Source {
@@ -172,7 +209,7 @@ impl Scenario {
     }
 }
 
-fn init_log(level: &str, format: LogFormat) {
+pub(super) fn init_log(level: &str, format: LogFormat) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(terminal::Log);
@@ -183,9 +220,8 @@ fn init_log(level: &str, format: LogFormat) {
     };
 }
 
-async fn drill(args: RunArgs, scenario: Scenario) -> u8 {
-    let caught =
-        Signals::catch().and_then(|signals| Ok((signals, Progress::open(&args.progress)?)));
+async fn drill(options: Options, progress: &ProgressArgs, exit_when_done: bool) -> u8 {
+    let caught = Signals::catch().and_then(|signals| Ok((signals, Progress::open(progress)?)));
     let (mut signals, mut progress) = match caught {
         Ok(both) => both,
         Err(error) => {
@@ -193,20 +229,8 @@ async fn drill(args: RunArgs, scenario: Scenario) -> u8 {
             return exit::NO_START;
         }
     };
-    let facts = facts(&scenario.plan);
-    let data = (args.data.as_os_str() != "none").then_some(args.data);
-    let running = app::start(Options {
-        seed: args.seed,
-        listen: args.listen,
-        admin_listen: args.admin_listen,
-        data,
-        environment: args.environment,
-        workers: args.workers,
-        hold: args.hold,
-        ready_file: args.ready_file,
-        ..scenario.options()
-    })
-    .await;
+    let facts = facts(&options.plan);
+    let running = app::start(options).await;
     let running = match running {
         Ok(running) => running,
         Err(error) => {
@@ -215,7 +239,7 @@ async fn drill(args: RunArgs, scenario: Scenario) -> u8 {
         }
     };
     announce(&running, &facts);
-    let died = watch(&running, &mut signals, &mut progress, args.exit_when_done).await;
+    let died = watch(&running, &mut signals, &mut progress, exit_when_done).await;
     if let Some(why) = died {
         output::say(&format!("error: {why}; ending"));
         return exit::NO_START;
