@@ -17,6 +17,7 @@ mod house;
 mod meter;
 mod phases;
 mod reload;
+mod scenarios;
 mod shop;
 mod support;
 mod terminal;

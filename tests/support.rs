@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -175,6 +175,18 @@ pub(crate) fn status_of(answer: &str) -> u16 {
 /// Where a URL's server is, as `host:port`.
 pub(crate) fn host(url: &str) -> &str {
     url.strip_prefix("http://").unwrap()
+}
+
+/// A port nobody uses, below those the system gives out, and another one at each call.
+pub(crate) fn free_port() -> u16 {
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 5_000) as u16;
+    loop {
+        let port = first + TRIED.fetch_add(1, Ordering::Relaxed) % 5_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The sample shop on free ports.

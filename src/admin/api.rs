@@ -112,18 +112,28 @@ pub(super) async fn faults(State(state): Admin) -> Json<Value> {
 }
 
 pub(super) async fn routes(State(state): Admin) -> Json<Value> {
-    let plan = Arc::clone(&state.control.stage.load().plan);
+    let plan = state.control.plan();
+    let snapshot = state.control.ledger().snapshot(&plan);
     let routes = plan.routes.iter().map(|route| {
         let faults: Vec<&str> =
             route.faults.iter().map(|fault| &*plan.faults[usize::from(*fault)].name).collect();
         let slos: Vec<&str> =
             route.slos.iter().map(|slo| &*plan.slos[usize::from(*slo)].name).collect();
+        let operations = snapshot.operations.iter().find(|(name, _)| *name == route.name);
+        let operations = operations.map(|(_, counts)| {
+            json!({
+                "attempts": counts.attempts,
+                "operations": counts.operations,
+                "recovered": counts.recovered,
+            })
+        });
         json!({
             "name": &*route.name,
             "service": &*plan.services[usize::from(route.service)].name,
             "protected": route.protected,
             "faults": faults,
             "slos": slos,
+            "operations": operations,
         })
     });
     Json(routes.collect())

@@ -17,7 +17,8 @@ Examples:
   backburn sample-service
   backburn sample-service --payments-url http://127.0.0.1:8910     checkout calls payments through backburn
 
-checkout: POST /api/checkout/{cart} (?fallback=1), GET /api/items /flaky /slow?ms=N /bytes/{n} /healthz, POST /echo
+checkout: POST /api/checkout/{cart} (?fallback=1), GET /api/items /flaky /slow?ms=N /bytes/{n} /healthz, POST /echo;
+          standing in for others: GET /api/search /api/suggestions/{item}, POST /v1/messages
 payments: POST /v2/charges (one charge an idempotency-key), GET /healthz")]
 pub(super) struct SampleArgs {
     /// Where checkout listens; port 0 takes a free one.

@@ -2,7 +2,8 @@
 //!
 //! It behaves as services do: checkout gives payments a deadline, tries once more, and can fall
 //! back to "pay later". So a fault at payments is not the same fault at checkout, and the
-//! difference is what a drill shows.
+//! difference is what a drill shows. Where a scenario has more services, checkout stands in for
+//! those that shoppers look things up in and that send them mail.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -89,10 +90,13 @@ fn checkout_router(state: Arc<Checkout>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/api/items", get(items))
+        .route("/api/search", get(items))
+        .route("/api/suggestions/{item}", get(items))
         .route("/api/checkout/{cart}", post(pay))
         .route("/flaky", any(flaky))
         .route("/slow", any(slow))
         .route("/echo", post(echo))
+        .route("/v1/messages", post(echo))
         .route("/bytes/{n}", get(bytes))
         .with_state(state)
 }
