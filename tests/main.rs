@@ -16,5 +16,6 @@ mod faults;
 mod house;
 mod phases;
 mod reload;
+mod services;
 mod shop;
 mod support;
