@@ -109,6 +109,8 @@ fn describe(state: &AdminState) -> Value {
         "generation": reloads.generation,
         "last_reload": reloads.last,
         "pending": reloads.pending,
+        // The files have mistakes: what runs is not what they say.
+        "scenario_wrong": reloads.wrong,
         "overrides": overrides,
         "watched": reloads.watched,
         "pass_through": control.pass_through(),
