@@ -101,7 +101,7 @@ impl Diagnostic {
 pub type Diagnostics = Vec<Diagnostic>;
 
 /// The most mistakes shown at once; nobody reads more, and each is rendered with its excerpt.
-const MOST_SHOWN: usize = 100;
+pub const MOST_SHOWN: usize = 100;
 
 impl Sources {
     /// Line and column of a place's first character, both from 1, columns in characters.

@@ -18,6 +18,7 @@ mod meter;
 mod phases;
 mod reload;
 mod scenarios;
+mod services;
 mod shop;
 mod support;
 mod terminal;

@@ -583,7 +583,7 @@ prop_compose! {
         summary in text(),
         errors in proptest::collection::vec(text(), 0..3),
     ) -> Reload {
-        Reload { result, at: String::new(), age_seconds, generation, summary, errors }
+        Reload { result, at: String::new(), age_seconds, generation, summary, errors, needs_restart: Vec::new() }
     }
 }
 

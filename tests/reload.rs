@@ -229,6 +229,81 @@ fn state_goes_on_through_reloads() {
     assert_eq!((&slo["total"], &slo["injected"]), (&json!(30), &json!(10)), "{slo}");
 }
 
+/// What was counted stays what it was when its fault does something else, or on other routes.
+#[test]
+fn counts_keep_their_meaning() {
+    let routes = "[routes.a]\npath = \"/api/items\"\n[routes.b]\npath = \"/b\"\n";
+    let fault = |on: &str, inject: &str| {
+        format!("{routes}[faults.f]\nroutes = [\"{on}\"]\ninject.{inject}\n")
+    };
+    let edited = Edited::start(&fault("a", "latency = \"1ms\""), &[]);
+    let injected = |kind: &str| {
+        let label = format!("kind=\"{kind}\"");
+        edited.proxy.metric("backburn_faults_injected_total", &[&label])
+    };
+    assert_eq!(edited.ask(), 200);
+    edited.write(&fault("a", "error = 503"));
+    assert_eq!(edited.reload("").1["result"], "applied");
+    assert_eq!((edited.ask(), injected("latency"), injected("error")), (503, 1, 1));
+    edited.write(&fault("b", "error = 503"));
+    assert_eq!(edited.reload("").1["result"], "applied");
+    assert_eq!((edited.ask(), injected("latency"), injected("error")), (200, 1, 1));
+    let (status, text) = edited.proxy.admin(
+        "PATCH",
+        "/api/v1/faults/f/override",
+        "{\"inject\": {\"abort\": \"reset\"}}",
+    );
+    assert_eq!(status, 200, "{text}");
+    assert_eq!(edited.proxy.json("/api/v1/faults")[0]["hit"], 2);
+}
+
+/// An override of a whole distribution; of several keys that say who is hit, the last one holds.
+#[test]
+fn overrides_replace_each_other() {
+    let edited = Edited::start(CALM, &[]);
+    let set = |body: &str| {
+        let (status, text) = edited.proxy.admin("PATCH", "/api/v1/faults/broken/override", body);
+        assert_eq!(status, 200, "{body}: {text}");
+        edited.proxy.json("/api/v1/status")["overrides"].as_array().unwrap().len()
+    };
+    let normal = "{\"mean\": \"1ms\", \"std_dev\": \"1us\"}";
+    assert_eq!(
+        set(&format!("{{\"inject\": {{\"latency\": {{\"delay\": {{\"normal\": {normal}}}}}}}}}")),
+        1
+    );
+    assert_eq!(set("{\"inject.latency\": \"2ms\"}"), 1);
+    assert_eq!(set("{\"probability\": \"100%\"}"), 2);
+    assert_eq!(edited.ask(), 503);
+    assert_eq!(set("{\"every\": 2}"), 2);
+    assert_eq!([edited.ask(), edited.ask()], [503, 200]);
+}
+
+/// What an override does to the files' standing: nothing.
+#[test]
+fn an_override_accepts_and_rights_nothing() {
+    let safety = "[safety]\nwidening = \"hold\"\n";
+    let edited = Edited::start(&format!("{CALM}{safety}"), &[]);
+    let set = |limit: u32| {
+        let body = format!("{{\"limit\": {limit}}}");
+        assert_eq!(edited.proxy.admin("PATCH", "/api/v1/faults/broken/override", &body).0, 200);
+    };
+    let wrong = || edited.proxy.json("/api/v1/status")["scenario_wrong"].take();
+    edited.write("[faults");
+    assert_eq!((edited.reload("").0, wrong()), (422, json!(true)));
+    set(5);
+    assert_eq!(wrong(), json!(true), "the file is as it was");
+    edited.write(&format!("{}{safety}", broken("100%")));
+    assert_eq!((edited.reload("").0, wrong()), (202, json!(false)));
+    set(6);
+    assert!(edited.proxy.json("/api/v1/status")["pending"]["widens"].is_array());
+    assert_eq!(edited.reload("{\"accept\": true}").1["result"], "applied");
+    // What needs a restart is said, though nothing has changed.
+    edited.write(&format!("{}{safety}max_drill = \"1h\"\n", broken("100%")));
+    assert_eq!(edited.reload("").1["result"], "unchanged");
+    let last = edited.proxy.json("/api/v1/status")["reload"].take();
+    assert_eq!(last["needs_restart"], json!(["[safety]"]), "{last}");
+}
+
 /// A thousand reloads under the load of an independent client: nothing is lost, nothing fails that
 /// was not asked to, and the counts agree to the request.
 #[test]

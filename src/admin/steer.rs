@@ -15,7 +15,7 @@ use super::api::{Admin, Changed, Problem, answer};
 use crate::drill::reload::{Order, Outcome, Report};
 use crate::plan::Plan;
 use crate::plan::explain::{Explanation, Question};
-use crate::scenario::Override;
+use crate::scenario::{Override, merges};
 use crate::sli::Snapshot;
 
 /// Reads an optional JSON body; `example` is what it should look like.
@@ -167,7 +167,7 @@ pub(super) async fn set(
     known(&state.control.plan(), &fault)?;
     let mut overrides = Vec::new();
     for (key, value) in &keys {
-        flatten(&format!("faults.{fault}.{key}"), value, &mut overrides);
+        flatten(&format!("faults.{fault}."), key, value, &mut overrides);
     }
     if overrides.is_empty() {
         let why = format!("nothing to set; the body is {example}");
@@ -176,15 +176,29 @@ pub(super) async fn set(
     order(&state, Order::Set(overrides)).await
 }
 
-/// JSON → dotted keys with TOML values, which for all but tables are written alike.
-fn flatten(path: &str, value: &Value, overrides: &mut Vec<Override>) {
+/// JSON → dotted keys with TOML values; where only one key of a table can be, it stays whole.
+fn flatten(fault: &str, key: &str, value: &Value, overrides: &mut Vec<Override>) {
     match value {
-        Value::Object(keys) => {
-            for (key, value) in keys {
-                flatten(&format!("{path}.{key}"), value, overrides);
+        Value::Object(keys) if merges(key) => {
+            for (name, value) in keys {
+                flatten(fault, &format!("{key}.{name}"), value, overrides);
             }
         }
-        other => overrides.push(Override { path: path.to_owned(), value: other.to_string() }),
+        other => overrides.push(Override { path: format!("{fault}{key}"), value: toml(other) }),
+    }
+}
+
+/// All but tables are written alike.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Object(keys) => {
+            let pairs = keys.iter().map(|(key, value)| format!("{} = {}", json!(key), toml(value)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
     }
 }
 

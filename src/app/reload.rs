@@ -12,14 +12,14 @@ use super::source::{Compiled, Fingerprint, Start, Texts};
 use super::start::{mark_never, own_address};
 use super::watch::Watcher;
 use super::{Source, StartError};
-use crate::diagnostic::{render, to_json};
+use crate::diagnostic::{MOST_SHOWN, render, to_json};
 use crate::drill::Control;
 use crate::drill::reload::{Call, Order, Outcome, Reloads, Report};
 use crate::drill::state::Adopted;
-use crate::plan::Plan;
 use crate::plan::diff::{Changes, changes, settle};
+use crate::plan::{Plan, Service};
 use crate::proxy::Shared;
-use crate::scenario::{Override, Widening, adjustable};
+use crate::scenario::{Override, WHO, Widening, adjustable};
 
 /// What a reload needs to know and to reach.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ struct Wish {
     texts: Texts,
     overrides: Vec<Override>,
     by: &'static str,
+    /// The texts have just been read; else they are those in force.
+    read: bool,
     /// Also what widens.
     accept: bool,
 }
@@ -60,7 +62,7 @@ impl Reloader {
             tokio::select! {
                 texts = watcher.changed() => {
                     let overrides = self.overrides.clone();
-                    self.wish(Wish { texts, overrides, by: "watch", accept: false }).await;
+                    self.wish(Wish { texts, overrides, by: "watch", read: true, accept: false }).await;
                 }
                 call = calls.recv() => {
                     let Some(Call { order, by, reply }) = call else { return };
@@ -84,7 +86,7 @@ impl Reloader {
                 let texts = tokio::task::spawn_blocking(move || source.read()).await;
                 let Ok(texts) = texts else { return self.report(Outcome::Rejected, by) };
                 watcher.know(texts.fingerprint());
-                self.wish(Wish { texts, overrides, by, accept }).await
+                self.wish(Wish { texts, overrides, by, read: true, accept }).await
             }
             Order::Set(keys) => {
                 for key in keys {
@@ -92,19 +94,19 @@ impl Reloader {
                     overrides.push(key);
                 }
                 let texts = self.live.clone();
-                self.wish(Wish { texts, overrides, by, accept: true }).await
+                self.wish(Wish { texts, overrides, by, read: false, accept: true }).await
             }
             Order::Clear(fault) => {
                 overrides.retain(|known| fault_of(known) != Some(&fault));
                 let texts = self.live.clone();
-                self.wish(Wish { texts, overrides, by, accept: true }).await
+                self.wish(Wish { texts, overrides, by, read: false, accept: true }).await
             }
         }
     }
 
     /// Puts a wish in force, or says why not.
     async fn wish(&mut self, wish: Wish) -> Report {
-        let Wish { texts, mut overrides, by, accept } = wish;
+        let Wish { texts, mut overrides, by, read, accept } = wish;
         let fingerprint = texts.fingerprint();
         let from_files = fingerprint != self.live.fingerprint();
         let (start, before) = (self.start.clone(), self.live.clone());
@@ -114,25 +116,29 @@ impl Reloader {
             } else {
                 Vec::new()
             };
-            let compiled = texts.compile(&overrides, Some(&start));
-            (compiled, texts, overrides, cleared)
+            let Compiled { plan, notes, scenario } = texts.compile(&overrides, Some(&start));
+            let text = render(&notes, &scenario.sources, false);
+            let notes = to_json(&notes[..notes.len().min(MOST_SHOWN)], &scenario.sources);
+            (plan, notes, text, texts, overrides, cleared)
         });
         let mut report = self.report(Outcome::Rejected, by);
-        let Ok((compiled, texts, overrides, cleared)) = worked.await else {
-            return self.tell(report, fingerprint);
+        let Ok((plan, notes, text, texts, overrides, cleared)) = worked.await else {
+            return self.tell(report, fingerprint, read);
         };
-        let Compiled { plan, notes, scenario } = compiled;
-        report.notes = to_json(&notes, &scenario.sources);
-        report.text = render(&notes, &scenario.sources, false);
-        report.overrides_cleared = cleared;
-        let Some(mut plan) = plan else { return self.tell(report, fingerprint) };
+        (report.notes, report.text, report.overrides_cleared) = (notes, text, cleared);
+        let Some(mut plan) = plan else { return self.tell(report, fingerprint, read) };
         let live = self.control.plan();
-        let restart = settle(&live, &mut plan);
-        if let Some((service, address)) = own_address(&plan, &self.own).await {
+        let restart = settle(&live, &mut plan, &self.start.ports);
+        // Where a service was before has been looked into: names take time, an override need not.
+        let moved = |service: &&Service| {
+            !live.services.iter().any(|known| known.authority == service.authority)
+        };
+        let moved: Vec<&Service> = plan.services.iter().filter(moved).collect();
+        if let Some((service, address)) = own_address(moved.iter().copied(), &self.own).await {
             let why = StartError::OwnAddress { service, address }.to_string();
             report.notes = json!([{ "severity": "error", "message": why }]);
             report.text = format!("error: {why}\n");
-            return self.tell(report, fingerprint);
+            return self.tell(report, fingerprint, read);
         }
         report.changes = changes(&live, &plan);
         report.changes.needs_restart = restart;
@@ -140,26 +146,28 @@ impl Reloader {
         if report.changes.is_none() {
             // The same plan, perhaps in other words.
             (self.live, self.overrides) = (texts, overrides);
-            self.held = None;
+            // What is held is so until the files say something else.
+            self.held = self.held.filter(|_| !read);
             report.result = Outcome::Unchanged;
-            return self.tell(report, fingerprint);
+            return self.tell(report, fingerprint, read);
         }
         // What is accepted is what was shown: a file that has changed since is shown again.
         let shown = !from_files || self.held == Some(fingerprint);
         if widens && live.safety.widening == Widening::Hold && !(accept && shown) {
             self.held = Some(fingerprint);
             report.result = Outcome::Held;
-            return self.tell(report, fingerprint);
+            return self.tell(report, fingerprint, read);
         }
+        mark_never(moved, &plan.safety, &self.shared).await;
         let plan: Arc<Plan> = Arc::new(plan);
-        mark_never(&plan, &self.shared).await;
         if let Adopted::Gone(phase) = self.control.adopt(plan, crate::clock::now()) {
             report.phase_gone = Some(phase.to_string());
         }
-        (self.live, self.overrides, self.held) = (texts, overrides, None);
+        (self.live, self.overrides) = (texts, overrides);
+        self.held = self.held.filter(|_| !read);
         report.result = Outcome::Applied;
         report.generation += 1;
-        self.tell(report, fingerprint)
+        self.tell(report, fingerprint, read)
     }
 
     fn report(&self, result: Outcome, by: &str) -> Report {
@@ -179,7 +187,7 @@ impl Reloader {
     }
 
     /// Makes a report known: to the log, and to whoever asks for the status.
-    fn tell(&self, report: Report, content: Fingerprint) -> Report {
+    fn tell(&self, report: Report, content: Fingerprint, read: bool) -> Report {
         let headline = report.headline();
         let by = report.by.as_str();
         match report.result {
@@ -193,23 +201,34 @@ impl Reloader {
                 tracing::warn!("widened: {line}");
             }
         }
+        let restart = &report.changes.needs_restart;
+        if read && matches!(report.result, Outcome::Applied | Outcome::Unchanged) {
+            for key in restart {
+                tracing::warn!("{key} needs a restart: it is as it was at the start");
+            }
+        }
         let is_live = content == self.live.fingerprint();
         self.reloads.update(|standing| {
             standing.results[report.result as usize] += 1;
             standing.generation = report.generation;
             standing.overrides.clone_from(&self.overrides);
             match report.result {
+                // An override leaves the files as right or wrong as they were, and what is held held.
+                Outcome::Applied | Outcome::Unchanged if !read => {}
                 Outcome::Applied | Outcome::Unchanged => {
                     standing.last_success = unix(crate::clock::wall());
                     standing.pending = None;
-                    // A mistake in an override leaves the files as right as they were.
                     standing.wrong = false;
                 }
                 Outcome::Rejected => standing.wrong |= !is_live,
-                Outcome::Held => standing.pending = Some(report.clone()),
+                Outcome::Held => {
+                    standing.pending = Some(report.clone());
+                    standing.wrong = false;
+                }
             }
             let was_wrong = standing.last.as_ref().map(|last| last.result);
             let news = report.result != Outcome::Unchanged
+                || (read && !restart.is_empty())
                 || was_wrong == Some(Outcome::Rejected)
                 || was_wrong == Some(Outcome::Held);
             if news {
@@ -235,7 +254,9 @@ fn same_key(one: &Override, other: &Override) -> bool {
             let within = |a: &str, b: &str| {
                 a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('.'))
             };
-            fault == other_fault && within(key, other_key)
+            // Of the keys that say who is hit, the last one holds.
+            let who = |key: &str| WHO.contains(&key);
+            fault == other_fault && (within(key, other_key) || (who(key) && who(other_key)))
         }
         _ => one.path == other.path,
     }
@@ -286,6 +307,7 @@ mod tests {
         assert!(same_key(&key("a.inject.latency.cap"), &key("a.inject.latency")));
         assert!(!same_key(&key("a.inject.latency"), &key("a.inject.latency.cap")));
         assert!(!same_key(&key("a.limit"), &key("b.limit")));
+        assert!(same_key(&key("a.probability"), &key("faults.a.every")), "either says who is hit");
     }
 
     fn texts(text: &str) -> Texts {

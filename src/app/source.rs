@@ -3,6 +3,7 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -147,12 +148,14 @@ impl Compiled {
     }
 }
 
-/// What is read at the start only: `[safety]`, and where it stood.
+/// What is read at the start only: `[safety]`, where it stood, and the services' own ports.
 #[derive(Debug, Clone)]
 pub struct Start {
     safety: SafetySpec,
     compiled: Safety,
     sources: Sources,
+    /// Services that have ports of their own, by name.
+    pub(super) ports: Vec<(Arc<str>, SocketAddr)>,
 }
 
 impl Start {
@@ -163,7 +166,10 @@ impl Start {
             let name = format!("{} (at the start)", source.name);
             *source = Arc::new(crate::diagnostic::Source { name, text: source.text.clone() });
         }
-        Self { safety: scenario.safety.clone(), compiled: plan.safety.clone(), sources }
+        let own = |service: &plan::Service| Some((Arc::clone(&service.name), service.listen?));
+        let ports = plan.services.iter().filter_map(own).collect();
+        let (safety, compiled) = (scenario.safety.clone(), plan.safety.clone());
+        Self { safety, compiled, sources, ports }
     }
 }
 

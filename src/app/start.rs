@@ -19,7 +19,7 @@ use super::{Source, Start, Texts, Watcher};
 use crate::admin::{self, AdminState};
 use crate::drill::Control;
 use crate::drill::reload::Reloads;
-use crate::plan::Plan;
+use crate::plan::{Plan, Safety, Service};
 use crate::proxy::{Never, OwnPort, Shared, listen, worker};
 use crate::report::Live;
 use crate::sli::Ledger;
@@ -142,7 +142,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let admin_bound = admin_listener.local_addr().map_err(StartError::Os)?;
     let mut own = vec![admin_bound];
     own.extend(listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()));
-    if let Some((service, address)) = own_address(&plan, &own).await {
+    if let Some((service, address)) = own_address(plan.services.iter(), &own).await {
         return Err(StartError::OwnAddress { service, address });
     }
 
@@ -189,7 +189,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         never: Never::default(),
         epoch: now,
     });
-    mark_never(&plan, &shared).await;
+    mark_never(&plan.services, &plan.safety, &shared).await;
 
     let mut senders = Vec::new();
     let mut threads = Vec::new();
@@ -327,7 +327,7 @@ fn bind(
 }
 
 /// Where a service's host points now; empty when it cannot be told yet.
-async fn resolve(service: &crate::plan::Service) -> Vec<SocketAddr> {
+async fn resolve(service: &Service) -> Vec<SocketAddr> {
     tokio::net::lookup_host((service.host.as_str(), service.port))
         .await
         .map(Iterator::collect)
@@ -335,8 +335,11 @@ async fn resolve(service: &crate::plan::Service) -> Vec<SocketAddr> {
 }
 
 /// A service that is this process itself would loop for ever; `own` is where it listens.
-pub(super) async fn own_address(plan: &Plan, own: &[SocketAddr]) -> Option<(String, SocketAddr)> {
-    for service in &plan.services {
+pub(super) async fn own_address(
+    services: impl Iterator<Item = &Service>,
+    own: &[SocketAddr],
+) -> Option<(String, SocketAddr)> {
+    for service in services {
         for address in resolve(service).await {
             let is_own = own.iter().any(|bound| {
                 bound.port() == address.port()
@@ -353,13 +356,17 @@ pub(super) async fn own_address(plan: &Plan, own: &[SocketAddr]) -> Option<(Stri
 }
 
 /// Services whose address lies in a `never` network are marked before the first request.
-pub(super) async fn mark_never(plan: &Plan, shared: &Shared) {
-    for service in &plan.services {
+pub(super) async fn mark_never(
+    services: impl IntoIterator<Item = &Service>,
+    safety: &Safety,
+    shared: &Shared,
+) {
+    for service in services {
         let mark = shared.never.of(service);
-        if plan.safety.never_networks.is_empty() || mark.load(Ordering::Relaxed) {
+        if safety.never_networks.is_empty() || mark.load(Ordering::Relaxed) {
             continue;
         }
-        if resolve(service).await.iter().any(|address| plan.safety.is_never(address.ip())) {
+        if resolve(service).await.iter().any(|address| safety.is_never(address.ip())) {
             tracing::warn!(service = %service.name, "lies in `[safety] never`: it is not faulted");
             mark.store(true, Ordering::Relaxed);
         }

@@ -377,6 +377,8 @@ impl Drill {
             && let Some(longest) = self.longest
             && self.elapsed(now) >= longest
         {
+            // What comes from now on belongs to no phase: nothing is injected.
+            self.enter(self.since + longest.saturating_sub(self.ran), Position::After);
             self.over = true;
             passed.drill = true;
         }
@@ -560,6 +562,7 @@ mod tests {
         assert!(!drill.tick(at(539)).anything());
         assert!(drill.tick(at(540)).drill);
         assert!(!drill.may_inject());
+        assert_eq!(drill.position(), Position::After, "no phase's counts are watered down");
         assert!(!drill.tick(at(541)).anything(), "told once");
     }
 }

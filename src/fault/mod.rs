@@ -24,6 +24,11 @@ pub const KINDS: &[Kind] = &[
     abort::KIND,
 ];
 
+/// A kind's place in [`KINDS`]: what its counts go by, whatever stands beside it in its fault.
+pub fn place(kind: &str) -> usize {
+    KINDS.iter().position(|known| known.key.name == kind).unwrap_or(0)
+}
+
 /// What `on` takes.
 const ON: Value = Value::Word(&["request", "response"]);
 

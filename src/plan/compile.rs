@@ -60,6 +60,7 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     for (what, count, at) in [
         ("services", services.len(), scenario.services.last().map(|spec| spec.name.at)),
         ("faults", faults.len(), scenario.faults.last().map(|spec| spec.name.at)),
+        ("phases", phases.len(), scenario.phases.last().map(|spec| spec.name.at)),
         ("SLOs", slos.len(), scenario.slos.last().map(|spec| spec.name.at)),
     ] {
         if let Some(at) = at.filter(|_| count > most) {

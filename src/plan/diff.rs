@@ -1,11 +1,12 @@
 //! What a new plan changes about the old one, by name: first what lets faults do more harm.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Fault, FaultId, Phase, Plan, Route, Service, Who};
+use super::{Conditions, Fault, Phase, Plan, Route, Service, Who};
 use crate::units::show_duration;
 
 /// What a reload does, in words, one change a line.
@@ -48,12 +49,11 @@ pub fn changes(old: &Plan, new: &Plan) -> Changes {
     let (before, after) = (&old.routes[..named(old)], &new.routes[..named(new)]);
     let same = |a: &Route, b: &Route| same_route(old, a, new, b);
     each(before, after, &mut found, "route", |route| &route.name, same);
-    for (was, is) in pairs(before, after, |route| &route.name) {
-        routes_widen(was, is, &mut found);
-    }
+    routes_widen((old, before), (new, after), &mut found);
     each(&old.faults, &new.faults, &mut found, "fault", |fault| &fault.name, PartialEq::eq);
+    let known = by_name(&old.faults, |fault| &fault.name);
     for fault in &new.faults {
-        match old.faults.iter().find(|known| known.name == fault.name) {
+        match known.get(&*fault.name) {
             Some(was) => fault_widens(was, fault, "", &mut found),
             None if fault.enabled => {
                 let harm = harm(fault);
@@ -63,12 +63,15 @@ pub fn changes(old: &Plan, new: &Plan) -> Changes {
         }
     }
     order(old, new, &mut found);
+    defaults(old, new, &mut found);
     each(&old.slos, &new.slos, &mut found, "SLO", |slo| &slo.name, PartialEq::eq);
     if old.is_phased() || new.is_phased() {
         let same = |a: &Phase, b: &Phase| same_phase(old, a, new, b);
         each(&old.phases, &new.phases, &mut found, "phase", |phase| &phase.name, same);
+        let known = by_name(&old.phases, |phase| &phase.name);
         for phase in &new.phases {
-            phase_widens(old, new, phase, &mut found);
+            let was = known.get(&*phase.name).copied();
+            phase_widens(old, was, new, phase, &mut found);
         }
     }
     found
@@ -96,31 +99,26 @@ fn each<T>(
     new: &[T],
     found: &mut Changes,
     what: &str,
-    name: impl Fn(&T) -> &Arc<str>,
+    name: impl for<'t> Fn(&'t T) -> &'t Arc<str>,
     same: impl Fn(&T, &T) -> bool,
 ) {
+    let (before, after) = (by_name(old, &name), by_name(new, &name));
     for item in new {
         let line = format!("{what} `{}`", name(item));
-        match old.iter().find(|known| name(known) == name(item)) {
+        match before.get(&**name(item)) {
             None => found.added.push(line),
             Some(known) if same(known, item) => found.kept.push(line),
             Some(_) => found.changed.push(line),
         }
     }
-    for item in old {
-        if !new.iter().any(|known| name(known) == name(item)) {
-            found.removed.push(format!("{what} `{}`", name(item)));
-        }
+    for item in old.iter().filter(|item| !after.contains_key(&**name(item))) {
+        found.removed.push(format!("{what} `{}`", name(item)));
     }
 }
 
-fn pairs<'p, T>(
-    old: &'p [T],
-    new: &'p [T],
-    name: impl Fn(&T) -> &Arc<str>,
-) -> impl Iterator<Item = (&'p T, &'p T)> {
-    new.iter()
-        .filter_map(move |item| Some((old.iter().find(|known| name(known) == name(item))?, item)))
+/// There may be ten thousand of them: not to be searched for each.
+fn by_name<'p, T>(items: &'p [T], name: impl Fn(&'p T) -> &'p Arc<str>) -> HashMap<&'p str, &'p T> {
+    items.iter().map(|item| (&**name(item), item)).collect()
 }
 
 fn same_service(a: &Service, b: &Service) -> bool {
@@ -149,13 +147,43 @@ fn same_requests(a: &Route, b: &Route) -> bool {
     }
 }
 
-fn routes_widen(was: &Route, is: &Route, found: &mut Changes) {
-    let name = &is.name;
-    if was.protected && !is.protected {
-        found.widened.push(format!("route `{name}` is no longer protected"));
+fn routes_widen(
+    (old, before): (&Plan, &[Route]),
+    (new, after): (&Plan, &[Route]),
+    found: &mut Changes,
+) {
+    let known = by_name(before, |route| &route.name);
+    let left = by_name(after, |route| &route.name);
+    let service =
+        |plan: &Plan, route: &Route| Arc::clone(&plan.services[usize::from(route.service)].name);
+    let faulted = after.iter().any(|route| !route.faults.is_empty());
+    for is in after {
+        let name = &is.name;
+        let Some(was) = known.get(&**name) else { continue };
+        if was.protected && !is.protected {
+            found.widened.push(format!("route `{name}` is no longer protected"));
+        }
+        if !same_requests(was, is) {
+            if !is.faults.is_empty() {
+                let text = format!("route `{name}`, which has faults, matches other requests");
+                found.widened.push(text);
+            } else if was.protected && faulted {
+                let text = format!("route `{name}`, which is protected, matches other requests");
+                found.widened.push(text);
+            }
+        }
+        if !is.faults.is_empty() && service(old, was) != service(new, is) {
+            let to = service(new, is);
+            found.widened.push(format!("route `{name}`, which has faults, is now of `{to}`"));
+        }
     }
-    if !is.faults.is_empty() && !same_requests(was, is) {
-        found.widened.push(format!("route `{name}`, which has faults, matches other requests"));
+    // What they took falls to the next route that fits, and to its faults.
+    for was in before.iter().filter(|was| faulted && !left.contains_key(&*was.name)) {
+        if was.protected {
+            found.widened.push(format!("route `{}`, which was protected, is gone", was.name));
+        } else if was.faults.is_empty() {
+            found.widened.push(format!("route `{}`, which had no fault, is gone", was.name));
+        }
     }
 }
 
@@ -180,6 +208,11 @@ fn fault_widens(was: &Fault, is: &Fault, at: &str, found: &mut Changes) {
         is.covers.iter().filter(|route| !before.contains(route)).map(|route| &**route).collect();
     if !gained.is_empty() {
         wider(format!(" is now on {} too", gained.join(", ")));
+    }
+    if is.per != was.per
+        && let Some(per) = &is.per
+    {
+        wider(format!(" is counted for each {per}"));
     }
     if was.only != is.only && was.only != Conditions::default() {
         wider(" is not `only` for the same requests any more".to_owned());
@@ -219,7 +252,8 @@ fn hits_more(was: Who, is: Who) -> bool {
 /// The first answer in file order wins, and a group's slices are in file order.
 fn order(old: &Plan, new: &Plan, found: &mut Changes) {
     let common = |a: &Plan, b: &Plan| -> Vec<Arc<str>> {
-        let known = |name: &Arc<str>| b.faults.iter().any(|fault| fault.name == *name);
+        let names = by_name(&b.faults, |fault| &fault.name);
+        let known = |name: &Arc<str>| names.contains_key(&**name);
         a.faults.iter().map(|fault| Arc::clone(&fault.name)).filter(known).collect()
     };
     if common(old, new) != common(new, old) {
@@ -238,10 +272,31 @@ fn order(old: &Plan, new: &Plan, found: &mut Changes) {
     }
 }
 
-/// The faults of a phase by name, which is what its ids mean.
-fn active<'p>(plan: &'p Plan, phase: &'p Phase) -> Vec<(&'p Arc<str>, &'p Arc<Fault>)> {
-    let name = |id: FaultId| &plan.faults[usize::from(id)].name;
-    phase.faults.iter().map(|(id, fault)| (name(*id), fault)).collect()
+/// Where a request goes that no route matches, which depends on the order of services.
+fn defaults(old: &Plan, new: &Plan, found: &mut Changes) {
+    let name = |plan: &Plan| Arc::clone(&plan.services[usize::from(plan.default_service())].name);
+    let (was, is) = (name(old), name(new));
+    if was != is {
+        found.changed.push(format!("what no route matches goes to `{is}` instead of `{was}`"));
+    }
+}
+
+/// A fault of a phase: as its own table has it, and as the phase does. Compared by name, which is
+/// what ids mean.
+struct Active<'p> {
+    base: &'p Arc<Fault>,
+    here: &'p Arc<Fault>,
+}
+
+impl PartialEq for Active<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.here == other.here
+    }
+}
+
+fn active<'p>(plan: &'p Plan, phase: &'p Phase) -> Vec<Active<'p>> {
+    let each = phase.faults.iter();
+    each.map(|(id, here)| Active { base: &plan.faults[usize::from(*id)], here }).collect()
 }
 
 fn same_phase(old: &Plan, a: &Phase, new: &Plan, b: &Phase) -> bool {
@@ -251,9 +306,9 @@ fn same_phase(old: &Plan, a: &Phase, new: &Plan, b: &Phase) -> bool {
         && active(old, a) == active(new, b)
 }
 
-fn phase_widens(old: &Plan, new: &Plan, phase: &Phase, found: &mut Changes) {
+fn phase_widens(old: &Plan, was: Option<&Phase>, new: &Plan, phase: &Phase, found: &mut Changes) {
     let name = &phase.name;
-    let Some(was) = old.phases.iter().find(|known| known.name == *name) else {
+    let Some(was) = was else {
         if !phase.faults.is_empty() {
             let faults: Vec<&str> = phase.faults.iter().map(|(_, fault)| &*fault.name).collect();
             found.widened.push(format!("phase `{name}` is new, with {}", faults.join(", ")));
@@ -261,21 +316,19 @@ fn phase_widens(old: &Plan, new: &Plan, phase: &Phase, found: &mut Changes) {
         return;
     };
     let before = active(old, was);
-    for (fault_name, fault) in active(new, phase) {
-        let base = |plan: &Plan| {
-            plan.faults.iter().find(|known| known.name == *fault_name).map(Arc::clone)
-        };
-        match before.iter().find(|(known, _)| *known == fault_name) {
+    let before = by_name(&before, |active| &active.here.name);
+    for is in active(new, phase) {
+        match before.get(&*is.here.name) {
             // Told already when the fault itself has changed and the phase adds nothing.
-            Some((_, was))
-                if base(old).as_ref() != Some(was) || base(new).as_ref() != Some(fault) =>
-            {
-                fault_widens(was, fault, &format!("phase `{name}`: "), found);
+            Some(was) if was.base != was.here || is.base != is.here => {
+                fault_widens(was.here, is.here, &format!("phase `{name}`: "), found);
             }
             Some(_) => {}
-            None => found
-                .widened
-                .push(format!("phase `{name}`: fault `{fault_name}` is active: {}", harm(fault))),
+            None => {
+                let harm = harm(is.here);
+                let text = format!("phase `{name}`: fault `{}` is active: {harm}", is.here.name);
+                found.widened.push(text);
+            }
         }
     }
     if let (Some(ramp), true) = (was.ramp, phase.ramp < was.ramp && !phase.faults.is_empty()) {
@@ -288,7 +341,8 @@ fn phase_widens(old: &Plan, new: &Plan, phase: &Phase, found: &mut Changes) {
 }
 
 /// Gives a new plan what only a start can change, and names what it would have had otherwise.
-pub fn settle(live: &Plan, new: &mut Plan) -> Vec<String> {
+/// `ports`: services by name, and the ports of their own that were opened at the start.
+pub fn settle(live: &Plan, new: &mut Plan, ports: &[(Arc<str>, SocketAddr)]) -> Vec<String> {
     let mut restart = Vec::new();
     let mut keep = |differs: bool, what: &str| {
         if differs {
@@ -300,10 +354,12 @@ pub fn settle(live: &Plan, new: &mut Plan) -> Vec<String> {
     keep(live.proxy.listen != new.proxy.listen, "proxy.listen");
     keep(live.proxy.workers != new.proxy.workers, "proxy.workers");
     for service in &mut new.services {
-        let was = live.services.iter().find(|known| known.name == service.name);
-        let listen = was.and_then(|known| known.listen);
-        keep(listen != service.listen, &format!("services.{}.listen", service.name));
-        service.listen = listen;
+        let open = ports.iter().find(|(name, _)| *name == service.name);
+        let open = open.map(|(_, address)| *address);
+        keep(open != service.listen, &format!("services.{}.listen", service.name));
+        // A new one that wants a port has to wait for it, and is none that shares the proxy's.
+        let known = live.services.iter().find(|known| known.name == service.name);
+        service.listen = open.or(known.map_or(service.listen, |known| known.listen));
     }
     new.safety.clone_from(&live.safety);
     new.seed = live.seed;

@@ -81,6 +81,31 @@ fn what_widens_is_told_first() {
         ("\"300ms\"", "\"3s\"", "fault `slow` does something else: waits 300ms → waits 3s"),
         ("protected = true", "", "route `admin` is no longer protected"),
         (
+            "[routes.admin]\nservice = \"shop\"\npath = \"/admin\"\nprotected = true\n",
+            "",
+            "route `admin`, which was protected, is gone",
+        ),
+        (
+            "[routes.items]\nservice = \"shop\"\npath = \"/items\"\n",
+            "",
+            "route `items`, which had no fault, is gone",
+        ),
+        (
+            "path = \"/admin\"",
+            "path = \"/admins\"",
+            "route `admin`, which is protected, matches other requests",
+        ),
+        (
+            "[routes.charge]\nservice = \"pay\"",
+            "[routes.charge]\nservice = \"shop\"",
+            "route `charge`, which has faults, is now of `shop`",
+        ),
+        (
+            "limit = 100",
+            "limit = 100\nper = \"client-ip\"",
+            "fault `slow` is counted for each client-ip",
+        ),
+        (
             "path = \"/charge\"",
             "path = \"/{*rest}\"",
             "route `charge`, which has faults, matches other requests",
@@ -154,8 +179,31 @@ fn what_only_a_start_can_change_stays_and_is_named() {
         )
         .replace("[services.pay]", "[services.pay]\nlisten = \"127.0.0.1:8910\"");
     let mut new = plan(&text);
-    let restart = settle(&live, &mut new);
+    let restart = settle(&live, &mut new, &[]);
     assert_eq!(restart, ["[safety]", "seed", "proxy.workers", "services.pay.listen"]);
     assert!(changes(&live, &new).is_none());
     assert_eq!(new.safety, live.safety);
+}
+
+/// Its name is what a scenario without phases calls its only one.
+#[test]
+fn a_phase_called_drill_is_a_phase() {
+    let one = |length: &str| {
+        let faults = &BASE[..BASE.find("[[phases]]").unwrap()];
+        plan(&format!("{faults}[[phases]]\nname = \"drill\"\nfor = \"{length}\"\n"))
+    };
+    assert_eq!(changes(&one("1m"), &one("2m")).changed, ["phase `drill`"]);
+}
+
+#[test]
+fn the_order_of_services_says_where_the_rest_goes() {
+    let turned = BASE
+        .replace("services.shop", "services.x")
+        .replace("services.pay", "services.shop")
+        .replace("services.x", "services.pay")
+        .replace(":9000", ":x")
+        .replace(":9100", ":9000")
+        .replace(":x", ":9100");
+    let found = changes(&plan(BASE), &plan(&turned));
+    assert_eq!(found.changed, ["what no route matches goes to `pay` instead of `shop`"]);
 }

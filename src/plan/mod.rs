@@ -204,7 +204,8 @@ pub enum Sli {
 impl Plan {
     /// The user wrote `[[phases]]`.
     pub fn is_phased(&self) -> bool {
-        self.phases.len() != 1 || &*self.phases[0].name != DRILL
+        // A phase that somebody wrote has an end.
+        self.phases.len() != 1 || self.phases[0].length.is_some() || self.phases[0].until_next
     }
 
     /// Where a request goes that no route matches and that came in by the shared port: the first

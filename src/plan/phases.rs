@@ -9,7 +9,7 @@ use super::faults::{self, Covered, Groups};
 use super::{AFTER, BEFORE, DRILL, Fault, FaultId, Phase, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::scenario::{FaultSpec, PhaseSpec, Scenario};
-use crate::units::show_duration;
+use crate::units::{Share, show_duration};
 
 pub(super) fn compile(
     scenario: &Scenario,
@@ -139,13 +139,30 @@ fn versions(
             let mut scratch = Diagnostics::new();
             let covers = fault.covers.clone();
             let version = faults::fault(set.unwrap_or(written), covers, &mut groups, &mut scratch);
-            if set.is_some() {
-                notes.extend(scratch);
+            match spec.set.iter().find(|set| grouped(set) == grouped(written)) {
+                _ if set.is_some() => notes.extend(scratch),
+                // What it draws from has been taken by another, whose table this is.
+                Some(other) if overflows(&version) && !overflows(fault) => {
+                    let group = grouped(written).unwrap_or_default();
+                    let message =
+                        format!("here the members of group `{group}` add up to more than 100%");
+                    notes.push(
+                        Diagnostic::error(other.name.at, message)
+                            .also(written.name.at, "there is no room left for this one"),
+                    );
+                }
+                _ => {}
             }
             versions.insert(id as FaultId, Arc::new(version));
         }
     }
     versions
+}
+
+/// Its slice of the group's draw does not end within it.
+fn overflows(fault: &Fault) -> bool {
+    let Who::Probability { from, share } = fault.who else { return false };
+    u64::from(from) + u64::from(share.billionths()) > u64::from(Share::ONE.billionths())
 }
 
 fn lasts(spec: &PhaseSpec, notes: &mut Diagnostics) {

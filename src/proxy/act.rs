@@ -18,7 +18,7 @@ use super::worker::Worker;
 use crate::drill::Stage;
 use crate::drill::counters::Active;
 use crate::drill::stage::Struck;
-use crate::fault::{Abort, Action, Answer, When};
+use crate::fault::{self, Abort, Action, Answer, When};
 use crate::plan::FaultId;
 use crate::sli::ledger::Skip;
 
@@ -64,7 +64,7 @@ pub struct Late {
     pub floor: bool,
 }
 
-/// How a fault ends a request; `kind` is its index among the fault's kinds.
+/// How a fault ends a request; `kind` is its [`crate::fault::place`].
 #[derive(Debug)]
 pub struct Ending {
     pub fault: FaultId,
@@ -93,7 +93,9 @@ impl Prescription {
         for Struck { fault, actions, active, .. } in struck {
             prescription.active.extend(active);
             let mut effective = false;
-            for (kind, action) in actions.into_iter().enumerate() {
+            let kinds = &exchange.stage.fault(fault).kinds;
+            for (kind, action) in kinds.iter().zip(actions) {
+                let kind = fault::place(kind.kind());
                 let verb = match action {
                     Action::Delay { time, when: When::Request } => {
                         prescription.delay = prescription.delay.saturating_add(time);

@@ -122,37 +122,39 @@ impl Pool {
         service: &Service,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), Unanswered> {
-        while let Some(Idle { mut sender, peer, .. }) = self.take_idle(id, service) {
+        // Known before anything is awaited: a reload may give the id to another service meanwhile,
+        // and this connection must not become one of its own.
+        let mut generation = self.generation(id, service);
+        while let Some(Idle { mut sender, peer, .. }) = self.take_idle(id) {
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, self.lease(id, sender, peer))),
+                Ok(response) => return Ok((response, self.lease(id, generation, sender, peer))),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(Trouble::Exchange(failed.into_error()).into()),
                 },
             }
+            generation = self.generation(id, service);
         }
         let (mut sender, peer) = match connect(service).await {
             Ok(connected) => connected,
             Err(trouble) => return Err(Unanswered { trouble, unsent: Some(Box::new(request)) }),
         };
         let response = sender.send_request(request).await.map_err(Trouble::Exchange)?;
-        Ok((response, self.lease(id, sender, peer)))
+        Ok((response, self.lease(id, generation, sender, peer)))
     }
 
     fn lease(
         self: &Rc<Self>,
         service: ServiceId,
+        generation: u64,
         sender: SendRequest<RequestBody>,
         peer: Option<IpAddr>,
     ) -> Lease {
-        let generation =
-            self.services.borrow().get(usize::from(service)).map_or(0, |idlers| idlers.generation);
         Lease { pool: Rc::clone(self), service, sender, peer, generation }
     }
 
-    /// The idle connection used last that is fit for use.
-    fn take_idle(&self, id: ServiceId, service: &Service) -> Option<Idle> {
-        let now = crate::clock::now();
+    /// Makes the id this service's; how often it has changed hands.
+    fn generation(&self, id: ServiceId, service: &Service) -> u64 {
         let mut services = self.services.borrow_mut();
         if services.len() <= usize::from(id) {
             services.resize_with(usize::from(id) + 1, Idlers::default);
@@ -163,6 +165,14 @@ impl Pool {
             idlers.generation += 1;
             idlers.idle.clear();
         }
+        idlers.generation
+    }
+
+    /// The idle connection used last that is fit for use.
+    fn take_idle(&self, id: ServiceId) -> Option<Idle> {
+        let now = crate::clock::now();
+        let mut services = self.services.borrow_mut();
+        let idlers = services.get_mut(usize::from(id))?;
         let mut at = idlers.idle.len();
         while at > 0 {
             at -= 1;

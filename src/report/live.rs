@@ -145,6 +145,7 @@ impl Live {
             phases: if plan.is_phased() { phases(&snapshot, &standing) } else { Vec::new() },
             generation: reloads.generation,
             watched: reloads.watched,
+            scenario_wrong: reloads.wrong,
             reload: reloads.last.as_ref().map(reload),
             pending: reloads.pending.as_ref().map(|report| Pending {
                 summary: report.headline(),
@@ -353,6 +354,7 @@ fn reload(report: &Report) -> Reload {
         age_seconds: report.at.parse().map_or(0.0, |at: jiff::Timestamp| age(at.into())),
         generation: report.generation,
         summary: report.headline(),
+        needs_restart: report.changes.needs_restart.clone(),
         errors: errors.collect(),
     }
 }

@@ -63,6 +63,8 @@ pub struct View {
     pub generation: u64,
     /// Where the scenario's files are watched, for people.
     pub watched: String,
+    /// The files have mistakes: what runs is not what they say.
+    pub scenario_wrong: bool,
     /// The last reload there was.
     pub reload: Option<Reload>,
     /// A reload that waits for somebody to accept it.
@@ -292,6 +294,8 @@ pub struct Reload {
     pub generation: u64,
     /// What changed, in one line.
     pub summary: String,
+    /// What the files say and this process cannot do any more.
+    pub needs_restart: Vec<String>,
     /// Why it was rejected, one line each, with file and place.
     pub errors: Vec<String>,
 }

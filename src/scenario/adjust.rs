@@ -13,7 +13,7 @@ pub(super) struct Adjustment {
 }
 
 /// Keys that say who is hit: one of them replaces another.
-const WHO: [&str; 3] = ["probability", "first", "every"];
+pub const WHO: [&str; 3] = ["probability", "first", "every"];
 
 /// `written` with `over` put over it: tables merge key by key, but where only one key of a table
 /// can be (`delay.normal`), the new one takes the place of the old.
@@ -34,11 +34,11 @@ fn put_over(keys: &'static TableKeys, into: &mut Vec<Entry>, over: &[Entry]) {
         };
         known.name_at = entry.name_at;
         let key = keys.keys.iter().find(|key| key.name == entry.name);
-        let merges = key.and_then(|key| match key.value {
+        let inner = key.and_then(|key| match key.value {
             Value::Table(keys) | Value::SomeOf(keys) => Some(keys),
             _ => None,
         });
-        match (merges, &mut known.item.content, &entry.item.content) {
+        match (inner, &mut known.item.content, &entry.item.content) {
             (Some(keys), Content::Table(old), Content::Table(new)) => {
                 put_over(keys, old, new);
                 known.item.at = entry.item.at;
@@ -71,6 +71,22 @@ pub fn adjustable(path: &str) -> Result<(&str, &str), String> {
         |near| format!("did you mean `{near}`?"),
     );
     Err(format!("`{first}` cannot be changed live; {hint}"))
+}
+
+/// A table at this key of a fault is put over the old one key by key; one anywhere else takes its
+/// place.
+pub fn merges(key: &str) -> bool {
+    let mut keys = ADJUSTED_FAULT;
+    key.split('.').all(|step| {
+        let known = keys.keys.iter().find(|key| key.name == step);
+        match known.map(|key| key.value) {
+            Some(Value::Table(inner) | Value::SomeOf(inner)) => {
+                keys = inner;
+                true
+            }
+            _ => false,
+        }
+    })
 }
 
 /// Reads live overrides, each a source of its own so that mistakes can point into it.

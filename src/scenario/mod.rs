@@ -14,7 +14,7 @@ mod read;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use adjust::adjustable;
+pub use adjust::{WHO, adjustable, merges};
 pub use keys::ROOT;
 pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
 

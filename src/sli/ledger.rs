@@ -66,8 +66,8 @@ pub(super) struct SloCells {
 pub(super) struct FaultCells {
     pub(super) eligible: AtomicU64,
     pub(super) hit: AtomicU64,
-    /// By the fault's kinds; more than these share the last.
-    pub(super) injected: [AtomicU64; 8],
+    /// By [`crate::fault::place`]: a reload may change what kinds a fault has, and in what order.
+    pub(super) injected: [AtomicU64; crate::fault::KINDS.len()],
 }
 
 /// One worker's requests in one phase.
@@ -124,8 +124,8 @@ pub(super) struct SloNames {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) slos: HashMap<Arc<str>, SloNames>,
-    /// By fault and route.
-    pub(super) faults: HashMap<(Arc<str>, Arc<str>), ByPhase<FaultCells>>,
+    /// By fault, then by route.
+    pub(super) faults: HashMap<Arc<str>, BTreeMap<Arc<str>, ByPhase<FaultCells>>>,
     pub(super) skipped: HashMap<Arc<str>, Skipped>,
     pub(super) phases: ByPhase<PhaseCells>,
     /// By route.
@@ -202,8 +202,8 @@ impl Ledger {
         let faults = plan.routes.iter().map(|route| {
             let on_route = active.iter().filter(|(id, _)| route.faults.contains(id));
             let cells = on_route.map(|(id, fault)| {
-                let key = (Arc::clone(&fault.name), Arc::clone(&route.name));
-                let cells = names.faults.entry(key).or_default();
+                let routes = names.faults.entry(Arc::clone(&fault.name)).or_default();
+                let cells = routes.entry(Arc::clone(&route.name)).or_default();
                 (*id, in_phase(cells, booked, workers))
             });
             cells.collect()
@@ -310,11 +310,10 @@ impl Books {
         }
     }
 
-    /// A kind took effect; `kind` is the index into [`crate::plan::Fault::kinds`].
+    /// A kind took effect; `kind` is its [`crate::fault::place`].
     pub fn injected(&self, worker: usize, route: RouteId, fault: FaultId, kind: usize) {
         if let Some(cells) = self.cells(route, fault) {
-            let injected = &cells[worker].injected;
-            add(&injected[kind.min(injected.len() - 1)], 1);
+            add(&cells[worker].injected[kind], 1);
         }
     }
 

@@ -1,14 +1,15 @@
 //! Adding the cells up: what was counted, by the names of a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::judge::{Cause, Excluded};
-use super::ledger::{ByPhase, Each, FaultCells, Ledger, Names, Skip, SloCells, lock};
+use super::ledger::{Each, Ledger, Names, Skip, SloCells, lock};
 use super::snapshot::{
     Buckets, Counts, FaultCounts, FaultPhase, PhaseCounts, Series, SloCounts, SloPhase, Snapshot,
 };
+use crate::fault::KINDS;
 use crate::plan::{Fault, Plan, Who};
 use crate::units::Share;
 
@@ -147,20 +148,23 @@ fn fault_counts(names: &Names, fault: &Fault) -> FaultCounts {
         routes: Vec::new(),
         phases: Vec::new(),
     };
-    let none: ByPhase<FaultCells> = Vec::new();
-    for route in &fault.covers {
-        let key = (Arc::clone(&fault.name), Arc::clone(route));
-        let cells = names.faults.get(&key).unwrap_or(&none);
+    let (none, nowhere) = (Vec::new(), BTreeMap::new());
+    let seen = names.faults.get(&fault.name).unwrap_or(&nowhere);
+    let covers: HashSet<&Arc<str>> = fault.covers.iter().collect();
+    // What it did on routes that it is not on any more has been done all the same.
+    let before = seen.keys().filter(|route| !covers.contains(route));
+    for route in fault.covers.iter().chain(before) {
+        let cells = seen.get(route).unwrap_or(&none);
         let mut eligible = 0;
         let mut kinds: Vec<(&'static str, u64)> =
-            fault.kinds.iter().map(|kind| (kind.kind(), 0)).collect();
+            KINDS.iter().map(|kind| (kind.key.name, 0)).collect();
         for (phase, cells) in cells {
             let here = sum(cells, |cells| &cells.eligible);
             let hit = sum(cells, |cells| &cells.hit);
             eligible += here;
             counts.hit += hit;
             for (kind, (_, count)) in kinds.iter_mut().enumerate() {
-                *count += sum(cells, |cells| &cells.injected[kind.min(cells.injected.len() - 1)]);
+                *count += sum(cells, |cells| &cells.injected[kind]);
             }
             if let Some(known) = counts.phases.iter_mut().find(|known| known.phase == *phase) {
                 known.eligible += here;
@@ -171,6 +175,8 @@ fn fault_counts(names: &Names, fault: &Fault) -> FaultCounts {
             }
         }
         counts.eligible += eligible;
+        let has = |kind: &str| fault.kinds.iter().any(|known| known.kind() == kind);
+        let kinds = kinds.into_iter().filter(|(kind, count)| *count > 0 || has(kind)).collect();
         counts.routes.push((Arc::clone(route), eligible, kinds));
     }
     counts.skipped = Skip::ALL
