@@ -95,7 +95,7 @@ impl Texts {
 
     /// The tree of it all, `--set` included, whatever is wrong with it.
     pub(super) fn tree(&self) -> Vec<Entry> {
-        scenario::read(self.files.clone(), &self.sets).0.tree
+        scenario::read_adjusted(self.files.clone(), &self.sets, &[], &environment).0.tree
     }
 
     /// Parses and compiles, with live overrides put over it all; every mistake, whichever stage
@@ -104,7 +104,7 @@ impl Texts {
     pub fn compile(&self, overrides: &[Override], start: Option<&Start>) -> Compiled {
         let mut notes = self.notes.clone();
         let (mut scenario, found) =
-            scenario::read_adjusted(self.files.clone(), &self.sets, overrides);
+            scenario::read_adjusted(self.files.clone(), &self.sets, overrides, &environment);
         notes.extend(found);
         let readable = notes.iter().all(|note| note.severity != Severity::Error);
         let (mut plan, mut more) = plan::compile(&scenario);
@@ -117,11 +117,16 @@ impl Texts {
             let files = u16::try_from(scenario.sources.files.len()).unwrap_or(u16::MAX);
             scenario.safety = start.safety.clone();
             scenario.safety.moved(files);
-            scenario.sources.files.extend(start.sources.files.iter().cloned());
+            scenario.sources.append(&start.sources);
             (plan, more) = plan::compile(&scenario);
         }
         // What the reader has complained of already is often missing for the compiler.
-        notes.extend(more.into_iter().filter(|note| readable || note.at.is_some()));
+        more.retain(|note| match note.at {
+            _ if scenario.torn => false,
+            Some(at) => !notes.iter().any(|known| known.at.is_some_and(|known| at.holds(known))),
+            None => readable,
+        });
+        notes.extend(more);
         notes.sort_by_key(|note| note.at);
         notes.dedup();
         let mut plan = plan.filter(|_| readable);
@@ -165,6 +170,10 @@ impl Start {
         }
         Self { safety: scenario.safety.clone(), compiled: plan.safety.clone(), sources }
     }
+}
+
+fn environment(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, String> {

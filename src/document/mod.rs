@@ -1,10 +1,13 @@
 //! A collecting reader over TOML's spanned tree: every mistake is noted, none stops the reading.
 //! Key tables are data: the same table feeds the reader, "did you mean", the JSON schema and docs.
 
+pub mod env;
 pub mod reader;
 pub mod reference;
 pub mod schema;
 mod suggest;
+mod syntax;
+mod text;
 pub mod tree;
 
 pub use reader::{Node, Table};
@@ -153,11 +156,11 @@ impl Value {
             Self::Selector => {
                 "\"header:NAME\", \"cookie:NAME\", \"query:NAME\" or \"client-ip\"".to_owned()
             }
-            Self::Tables(_) => "a list of tables, each under its own [[heading]]".to_owned(),
-            Self::Named(_) => "a table of tables, each with a name of yours".to_owned(),
+            Self::Tables(keys) => format!("tables in a list: [[{}]]", keys.name),
+            Self::Named(keys) => format!("tables with names of yours: [{}]", keys.name),
             Self::Table(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => match keys.short {
                 Some(short) => format!("{}, or a table", short.expected()),
-                None if matches!(self, Self::Table(_)) => "a table".to_owned(),
+                None if matches!(self, Self::Table(_)) => format!("a table: [{}]", keys.name),
                 None => {
                     let names = keys.keys.iter().map(|key| format!("`{}`", key.name));
                     format!("a table with {}", names.collect::<Vec<_>>().join(", or "))

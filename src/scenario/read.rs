@@ -20,6 +20,7 @@ pub(super) fn scenario(
     let written = root.node("faults").and_then(|node| node.entries()).unwrap_or_default();
     Scenario {
         sources: crate::diagnostic::Sources::default(),
+        torn: false,
         name: root.text("name"),
         hypothesis: root.text("hypothesis"),
         seed: root.integer("seed"),
