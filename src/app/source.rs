@@ -1,5 +1,6 @@
 //! Where a scenario comes from, and what its files say now.
 
+use std::collections::HashSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _};
@@ -53,7 +54,13 @@ impl Source {
             which.hash(&mut hasher);
             hasher
         });
-        for (count, listed) in self.listed().enumerate() {
+        let mut seen = HashSet::new();
+        // `first.toml drills/` puts one file of a directory before the others.
+        let listed = self.listed().filter(|listed| {
+            let real = listed.as_ref().ok().and_then(|path| path.canonicalize().ok());
+            real.is_none_or(|real| seen.insert(real))
+        });
+        for (count, listed) in listed.enumerate() {
             let full = count == MOST_FILES;
             let (path, bytes) = match listed {
                 Ok(path) if full => (path, Err(format!("more than {MOST_FILES} files"))),
@@ -253,10 +260,17 @@ mod tests {
         for name in ["b.toml", "a.toml", "notes.md", ".#a.toml", "last"] {
             scratch.write(name, name);
         }
-        let texts = source(&scratch, &["last", ""]).read();
-        let read: Vec<&str> = texts.files.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(read, ["last", "a.toml", "b.toml"]);
-        assert!(texts.notes.is_empty());
+        for (names, order) in [
+            (["last", ""], ["last", "a.toml", "b.toml"]),
+            // What is given twice is read where it comes first.
+            (["b.toml", ""], ["b.toml", "a.toml", ""]),
+            (["", "./b.toml"], ["a.toml", "b.toml", ""]),
+        ] {
+            let texts = source(&scratch, &names).read();
+            let read = texts.files.iter().map(|(_, text)| text.as_str());
+            assert!(read.eq(order.into_iter().filter(|name| !name.is_empty())), "{names:?}");
+            assert!(texts.notes.is_empty());
+        }
     }
 
     #[test]
@@ -295,7 +309,9 @@ mod tests {
             scratch.write(&format!("{number}.toml"), "#");
         }
         assert_eq!(complaint(&source(&scratch, &[""])), "more than 1000 files");
-        let one_by_one = source(&scratch, &["0.toml"; MOST_FILES + 7]);
+        let names: Vec<String> = (0..=MOST_FILES).map(|number| format!("{number}.toml")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let one_by_one = source(&scratch, &names);
         assert_eq!(complaint(&one_by_one), "more than 1000 files");
         assert_eq!(one_by_one.read().files.len(), MOST_FILES);
     }

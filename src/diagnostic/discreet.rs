@@ -4,17 +4,55 @@
 //! themselves, for they show the source. A password in a URL becomes `***`, so that the carets
 //! behind it still stand right.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::{Diagnostic, Sources};
 
 /// A value that came from the environment, whole or as part of a string.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     /// Never shown.
     pub value: String,
     /// What is shown in its place: `${NAME}`.
     pub shown: String,
+}
+
+/// All that came from the environment.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets(Vec<Secret>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl FromIterator<Secret> for Secrets {
+    fn from_iter<T: IntoIterator<Item = Secret>>(all: T) -> Self {
+        let mut all: Vec<Secret> = all.into_iter().collect();
+        // The longest first: it may hold another.
+        let longest = |a: &Secret, b: &Secret| b.value.len().cmp(&a.value.len());
+        all.sort_by(|a, b| longest(a, b).then_with(|| a.value.cmp(&b.value)));
+        all.dedup();
+        Self(all)
+    }
+}
+
+impl Secrets {
+    /// Puts what was written in the place of every value that stands in a text.
+    pub fn redact(&self, text: &mut String) {
+        for secret in &self.0 {
+            if let Some(clean) = without(text, secret) {
+                *text = clean;
+            }
+        }
+    }
+    /// These and others.
+    #[must_use]
+    pub fn and(self, others: &Self) -> Self {
+        self.0.into_iter().chain(others.0.iter().cloned()).collect()
+    }
 }
 
 impl Sources {
@@ -24,11 +62,7 @@ impl Sources {
         for text in
             [&mut note.message, &mut note.label].into_iter().chain(&mut note.hint).chain(also)
         {
-            for secret in &self.secrets {
-                if let Some(clean) = without(text, secret) {
-                    *text = clean;
-                }
-            }
+            self.secrets.redact(text);
             if let Some(clean) = without_passwords(text) {
                 *text = clean;
             }
@@ -160,8 +194,9 @@ mod tests {
     fn secrets_are_shown_as_they_were_written() {
         let secret =
             |value: &str, shown: &str| Secret { value: value.to_owned(), shown: shown.to_owned() };
-        let secrets = vec![secret("pay-now", "${R}"), secret("a", "${A}")];
+        let secrets = [secret("a", "${A}"), secret("pay-now", "${R}")].into_iter().collect();
         let sources = Sources { secrets, ..Sources::default() };
+        assert_eq!(format!("{:?}", sources.secrets), "Secrets([${R}, ${A}])");
         let mut note = Diagnostic::error(Place::default(), "there is no route `pay-now`")
             .label("a PAY-NOW")
             .hint("write `PAY-NOW` or \"a\"")

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 mod discreet;
 
-pub use discreet::{Secret, without_passwords};
+pub use discreet::{Secret, Secrets, without_passwords};
 
 /// A byte range in one of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -40,8 +40,8 @@ pub struct Located<T> {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub files: Vec<Arc<Source>>,
-    /// What came from the environment, the longest first.
-    pub secrets: Vec<Secret>,
+    /// What came from the environment.
+    pub secrets: Secrets,
 }
 
 /// One text that was read.
@@ -125,7 +125,7 @@ impl Sources {
     /// Adds the files of another, and what must not be shown of them.
     pub fn append(&mut self, other: &Self) {
         self.files.extend(other.files.iter().cloned());
-        self.secrets.extend(other.secrets.iter().cloned());
+        self.secrets = std::mem::take(&mut self.secrets).and(&other.secrets);
     }
     /// Line and column of a place's first character, both from 1, columns in characters.
     pub fn position(&self, at: Place) -> Option<(u32, u32)> {

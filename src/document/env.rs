@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::ops::Range;
 
 use super::tree::{Content, Entry, Item};
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Secret};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Secret, Secrets};
 
 /// What an environment variable holds; `None`: it is not set.
 pub type Lookup<'e> = &'e dyn Fn(&str) -> Option<OsString>;
@@ -17,23 +17,19 @@ const MOST: usize = 1 << 20;
 const MOST_MISTAKES: usize = 200;
 
 /// Fills in every string of the tree. `texts`: what was read, by the places' file. Returns what
-/// came from the environment, the longest first; what could not be filled in is noted, and left
+/// came from the environment; what could not be filled in is noted, and left
 /// as [`Content::Unfilled`].
 pub fn fill(
     entries: &mut [Entry],
     texts: &[String],
     lookup: Lookup<'_>,
     notes: &mut Diagnostics,
-) -> Vec<Secret> {
+) -> Secrets {
     let mut filling =
         Filling { texts, lookup, mistakes: Vec::new(), secrets: Vec::new(), room: MOST };
     filling.entries(entries);
     notes.extend(filling.mistakes);
-    let mut secrets = filling.secrets;
-    let longest = |a: &Secret, b: &Secret| b.value.len().cmp(&a.value.len());
-    secrets.sort_by(|a, b| longest(a, b).then_with(|| a.value.cmp(&b.value)));
-    secrets.dedup();
-    secrets
+    filling.secrets.into_iter().collect()
 }
 
 struct Filling<'a> {

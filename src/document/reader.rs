@@ -341,6 +341,7 @@ impl<'t> Node<'t> {
         let number = match &self.item.content {
             Content::Integer(Some(number)) => Some(*number as f64),
             Content::Float(number) => number.replace('_', "").parse().ok(),
+            Content::Text(text) if self.is_filled() => text.trim().parse().ok(),
             _ => None,
         };
         let Value::Number { min, max } = self.plain() else { return self.wrong(notes) };

@@ -89,6 +89,7 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         phases: phases.into(),
         slos: slos.into(),
         matcher: Matcher::new(rules.iter().map(|rule| &**rule)),
+        secrets: scenario.sources.secrets.clone(),
     };
     warnings::find(scenario, &plan, &mut notes);
     (Some(plan), notes)

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use super::*;
 use crate::diagnostic::{Diagnostics, render, to_json};
+use crate::document::{TableKeys, Value};
 use crate::plan;
 
 fn read_with(text: &str, sets: &[&str], set: &[(&str, &str)]) -> (Scenario, Diagnostics) {
@@ -116,6 +117,36 @@ fn each_unset_variable_is_one_mistake_and_no_other_follows() {
     assert_eq!(unset[..want.len()], want, "{page}");
 }
 
+/// Lines that give every key of a table, however deep, the value `X`; `at`: the path to it.
+fn lines(keys: &'static TableKeys, at: &str, into: &mut Vec<String>) {
+    for key in keys.keys {
+        value_lines(key.value, &format!("{at}{}", key.name), into);
+    }
+}
+
+fn value_lines(value: Value, at: &str, into: &mut Vec<String>) {
+    match value {
+        Value::List(of) => into.push(match of {
+            Value::Table(_) => format!("{at} = [{{ name = X }}]"),
+            _ => format!("{at} = [X]"),
+        }),
+        Value::Texts => into.push(format!("{at}.k = X")),
+        Value::Quantiles => into.push(format!("{at}.p50 = X")),
+        Value::Each(of) => value_lines(*of, &format!("{at}.k"), into),
+        Value::Named(keys) => lines(keys, &format!("{at}.n."), into),
+        Value::Tables(keys) => {
+            let mut within = Vec::new();
+            lines(keys, "", &mut within);
+            into.extend(within.iter().map(|line| format!("[[{at}]]\n{line}\n[other]")));
+        }
+        _ => {}
+    }
+    if let Value::Table(keys) | Value::OneOf(keys) | Value::SomeOf(keys) = value {
+        lines(keys, &format!("{at}."), into);
+    }
+    into.push(format!("{at} = X"));
+}
+
 /// Whatever a variable holds, wherever it stands: nothing that is said holds it.
 #[test]
 fn what_the_environment_holds_is_never_said() {
@@ -141,7 +172,10 @@ fn what_the_environment_holds_is_never_said() {
         "{hunter2}",
         "é31337",
     ];
-    // Every key of the language that takes a string somewhere, and some that do not.
+    let mut every_key = Vec::new();
+    lines(&ROOT, "", &mut every_key);
+    assert!(every_key.len() > 100, "only {} keys", every_key.len());
+    // What is well-formed but for the one value goes further.
     let places = [
         ("name = X", ""),
         ("seed = X", ""),
@@ -184,6 +218,22 @@ fn what_the_environment_holds_is_never_said() {
             "faults.f = { routes = [\"*\"], group = X, probability = \"90%\", inject.error = 500 }",
             "faults.g = { routes = [\"*\"], group = X, probability = \"90%\", inject.error = 500 }",
         ),
+        (
+            "faults.f = { routes = [\"*\"], only = { headers = { a = X }, query = { b = { regex = X } }, clients = [X], methods = [X] }, inject.error = 500 }",
+            "",
+        ),
+        (
+            "faults.f = { routes = [\"*\"], cohort = X, probability = \"5%\", inject.error = 500 }",
+            "",
+        ),
+        ("faults.f = { routes = [\"*\"], per = X, first = 5, inject.error = 500 }", ""),
+        (
+            "faults.f = { routes = [\"*\"], inject.latency.delay.quantiles = { p50 = X, p99 = \"1s\" } }",
+            "",
+        ),
+        ("routes.r = { path = \"/\", operation = X, headers = { a = { regex = X } } }", ""),
+        ("phases = [{ name = X, for = \"1s\" }, { name = X, for = \"1s\", faults = [X] }]", ""),
+        ("phases = [{ name = \"a\", for = X, ramp = X, until = X }]", ""),
         ("slos.s = { routes = [X], objective = X, window = X, sli.availability = {} }", ""),
         (
             "slos.s = { service = X, tier = X, sli.latency = { threshold = X, of = X, clock = X } }",
@@ -195,9 +245,9 @@ fn what_the_environment_holds_is_never_said() {
         ),
     ];
     let mut mistakes = 0;
-    for (line, more) in places {
+    for (line, more) in places.into_iter().chain(every_key.iter().map(|line| (line.as_str(), ""))) {
         for value in values {
-            let text = format!("{line}\n{more}\nservices.a = {{ url = \"http://a\" }}\n")
+            let text = format!("services.a = {{ url = \"http://a\" }}\n{more}\n{line}\n")
                 .replace('X', "\"${SECRET}\"")
                 .replace('Y', "\"x ${SECRET}\"");
             let (notes, page) = said(&text, &[], &[("SECRET", value)]);
@@ -233,6 +283,35 @@ fn what_was_written_is_shown_instead() {
     }
     let (notes, _) = said("routes.a = { methods = [\"${M}\"] }", &[], &set);
     assert!(notes.iter().any(|note| note.hint.as_deref() == Some("`${M}`")), "{notes:?}");
+}
+
+#[test]
+fn a_condition_is_explained_without_what_it_asks_for() {
+    let text = r#"
+[proxy]
+upstream = "http://127.0.0.1:9000"
+[routes.inner]
+path = "/{*rest}"
+headers = { x-team = "${KEY}" }
+[routes.all]
+[faults.slow]
+routes = ["all"]
+only.headers = { x-key = { regex = "^${KEY}$" } }
+only.query = { key = "${KEY}" }
+inject.latency = "1s"
+"#;
+    let (scenario, notes) = read_with(text, &[], &[("KEY", "hunter2")]);
+    assert!(notes.is_empty(), "{}", render(&notes, &scenario.sources, false));
+    let plan = plan::compile(&scenario).0.unwrap();
+    let ask = |headers: &[&str]| {
+        let question = plan::explain::Question::parse("GET /", headers, None).unwrap();
+        let answer = question.explain(&plan, None, None).unwrap();
+        let text = serde_json::to_string(&answer).unwrap();
+        assert!(!text.contains("hunter2"), "{text}");
+        text
+    };
+    assert!(ask(&[]).matches("${KEY}").count() >= 2);
+    assert!(ask(&["x-key: hunter2"]).contains("${KEY}"));
 }
 
 /// A password in a URL is refused, and shown by no excerpt, message or hint.
