@@ -172,6 +172,7 @@ impl Value {
             Self::Share => self.such_as("a share"),
             Self::Address => self.such_as("an address"),
             Self::Url => self.such_as("a URL"),
+            Self::Word([word]) => format!("the word \"{word}\""),
             Self::Word(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 format!("one of {}", words.join(", "))
