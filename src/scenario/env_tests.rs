@@ -88,6 +88,22 @@ fn overrides_are_filled_in_and_spare_what_they_cover() {
     assert_eq!(scenario.faults[0].routes[0].value, "all");
 }
 
+/// Who steers a drill need not know what the process was started with.
+#[test]
+fn live_overrides_are_not_filled_in() {
+    let text = "[proxy]\nupstream = \"http://a\"\n[faults.a]\nroutes = [\"*\"]\nprobability = \"${SHARE}\"\ninject.error = 503\n";
+    let (path, value) = ("a.inject.error", "{ status = 503, body = \"${SHARE}\" }");
+    let over = Override { path: path.to_owned(), value: value.to_owned() };
+    let lookup = |name: &str| (name == "SHARE").then(|| "5%".into());
+    let texts = vec![("drill.toml".to_owned(), text.to_owned())];
+    let (scenario, notes) = read_adjusted(texts, &[], &[over], &lookup);
+    assert!(notes.is_empty(), "{}", render(&notes, &scenario.sources, false));
+    let fault = &scenario.faults[0];
+    assert_eq!(fault.probability.as_ref().unwrap().value.billionths(), 50_000_000);
+    let answer = format!("{:?}", fault.inject);
+    assert!(answer.contains("${SHARE}") && !answer.contains("5%"), "{answer}");
+}
+
 #[test]
 fn the_caret_is_under_the_piece() {
     let set = [("A", "1")];
