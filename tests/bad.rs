@@ -1,17 +1,30 @@
-//! Mistakes and what is said of them: `bad/NAME.toml` beside `bad/NAME.err`; warnings in `warn`.
-//! `BACKBURN_BLESS=1` writes what is said now; read the difference before committing it.
+//! Mistakes and what is said of them: `bad/NAME.toml`, or the directory `bad/NAME`, beside
+//! `bad/NAME.err`; warnings in `warn`. `BACKBURN_BLESS=1` writes what is said now; read the
+//! difference before committing it.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::BACKBURN;
 
+/// What `${…}` in these files finds; none of `SECRETS` may ever be said.
+const ENVIRONMENT: [(&str, &str); 3] = [("TOKEN", "hunter2"), ("METHOD", "hunt"), ("WAIT", "300")];
+const SECRETS: [&str; 2] = ["hunt", "300\""];
+
 fn check(file: &str, more: &[&str]) -> (Option<i32>, String) {
+    let (code, said, _) = run(file, more);
+    (code, said)
+}
+
+/// Exit code, what was said, and what was printed.
+fn run(file: &str, more: &[&str]) -> (Option<i32>, String, String) {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut command = Command::new(BACKBURN);
     let arguments = [&["check", file], more].concat();
-    let output = command.current_dir(tests).args(arguments).env("NO_COLOR", "1").output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    command.current_dir(tests).args(arguments).env("NO_COLOR", "1").envs(ENVIRONMENT);
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stderr), text(output.stdout))
 }
 
 /// Holds what is said of every file of a folder against its golden text.
@@ -20,7 +33,7 @@ fn golden(folder: &str, code: i32, at_least: usize) {
     let mut names: Vec<String> = std::fs::read_dir(&directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".toml"))
+        .filter(|name| !name.ends_with(".err"))
         .collect();
     names.sort();
     assert!(names.len() >= at_least, "only {} cases", names.len());
@@ -29,7 +42,7 @@ fn golden(folder: &str, code: i32, at_least: usize) {
         assert_eq!(said_code, Some(code), "{name}: {said}");
         let (strict, _) = check(&format!("{folder}/{name}"), &["--strict"]);
         assert_eq!(strict, Some(2), "{name}");
-        let golden = directory.join(name.replace(".toml", ".err"));
+        let golden = directory.join(format!("{}.err", name.trim_end_matches(".toml")));
         if std::env::var_os("BACKBURN_BLESS").is_some() {
             std::fs::write(&golden, &said).unwrap();
         }
@@ -40,13 +53,26 @@ fn golden(folder: &str, code: i32, at_least: usize) {
 
 #[test]
 fn every_mistake_is_explained() {
-    golden("bad", 2, 50);
+    golden("bad", 2, 80);
 }
 
 /// What cannot work as it is written is said, and fails where it is asked to (`--strict`).
 #[test]
 fn every_warning_is_explained() {
     golden("warn", 0, 8);
+}
+
+/// What the environment holds stays there, for people and for programs.
+#[test]
+fn no_secret_is_said() {
+    for name in ["env_names", "env_password", "env_values"] {
+        let (_, said, _) = run(&format!("bad/{name}.toml"), &[]);
+        let (_, _, json) = run(&format!("bad/{name}.toml"), &["--json"]);
+        assert!(said.contains("error: ") && json.contains("\"error\""), "{said}{json}");
+        for secret in SECRETS {
+            assert!(!said.contains(secret) && !json.contains(secret), "{said}{json}");
+        }
+    }
 }
 
 /// Seven different mistakes in one file are all shown, each caret on its token.

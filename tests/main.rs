@@ -18,6 +18,7 @@ mod meter;
 mod phases;
 mod reload;
 mod scenarios;
+mod schema;
 mod services;
 mod shop;
 mod support;

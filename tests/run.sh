@@ -7,6 +7,10 @@ missing=()
 for program in python3 cc; do
   command -v "$program" >/dev/null || missing+=("$program")
 done
+# Debian keeps what makes virtual environments in a package of its own.
+if ! python3 -c 'import ensurepip' 2>/dev/null; then
+  missing+=(python3-venv)
+fi
 if [ "${#missing[@]}" -gt 0 ]; then
   # `cc` comes with gcc; everything else is called as its package.
   packages=("${missing[@]/#cc/gcc}")
@@ -17,6 +21,13 @@ if [ "${#missing[@]}" -gt 0 ]; then
     echo "please install: ${packages[*]}" >&2
     exit 1
   fi
+fi
+
+# The language tool that tests/schema.rs asks about the JSON schema, in a place of its own.
+tombi=1.9.6
+if [ "$(target/tools/bin/tombi --version 2>/dev/null | cut -d' ' -f2)" != "$tombi" ]; then
+  python3 -m venv --clear target/tools
+  target/tools/bin/pip install --quiet --disable-pip-version-check "tombi==$tombi"
 fi
 
 cargo fmt --check

@@ -1,5 +1,6 @@
 //! Where a scenario comes from, and what its files say now.
 
+use std::collections::HashSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _};
@@ -54,7 +55,13 @@ impl Source {
             which.hash(&mut hasher);
             hasher
         });
-        for (count, listed) in self.listed().enumerate() {
+        let mut seen = HashSet::new();
+        // `first.toml drills/` puts one file of a directory before the others.
+        let listed = self.listed().filter(|listed| {
+            let real = listed.as_ref().ok().and_then(|path| path.canonicalize().ok());
+            real.is_none_or(|real| seen.insert(real))
+        });
+        for (count, listed) in listed.enumerate() {
             let full = count == MOST_FILES;
             let (path, bytes) = match listed {
                 Ok(path) if full => (path, Err(format!("more than {MOST_FILES} files"))),
@@ -96,7 +103,7 @@ impl Texts {
 
     /// The tree of it all, `--set` included, whatever is wrong with it.
     pub(super) fn tree(&self) -> Vec<Entry> {
-        scenario::read(self.files.clone(), &self.sets).0.tree
+        scenario::read_adjusted(self.files.clone(), &self.sets, &[], &environment).0.tree
     }
 
     /// Parses and compiles, with live overrides put over it all; every mistake, whichever stage
@@ -105,7 +112,7 @@ impl Texts {
     pub fn compile(&self, overrides: &[Override], start: Option<&Start>) -> Compiled {
         let mut notes = self.notes.clone();
         let (mut scenario, found) =
-            scenario::read_adjusted(self.files.clone(), &self.sets, overrides);
+            scenario::read_adjusted(self.files.clone(), &self.sets, overrides, &environment);
         notes.extend(found);
         let readable = notes.iter().all(|note| note.severity != Severity::Error);
         let (mut plan, mut more) = plan::compile(&scenario);
@@ -118,11 +125,16 @@ impl Texts {
             let files = u16::try_from(scenario.sources.files.len()).unwrap_or(u16::MAX);
             scenario.safety = start.safety.clone();
             scenario.safety.moved(files);
-            scenario.sources.files.extend(start.sources.files.iter().cloned());
+            scenario.sources.append(&start.sources);
             (plan, more) = plan::compile(&scenario);
         }
         // What the reader has complained of already is often missing for the compiler.
-        notes.extend(more.into_iter().filter(|note| readable || note.at.is_some()));
+        more.retain(|note| match note.at {
+            _ if scenario.torn => false,
+            Some(at) => !notes.iter().any(|known| known.at.is_some_and(|known| at.holds(known))),
+            None => readable,
+        });
+        notes.extend(more);
         notes.sort_by_key(|note| note.at);
         notes.dedup();
         let mut plan = plan.filter(|_| readable);
@@ -171,6 +183,10 @@ impl Start {
         let (safety, compiled) = (scenario.safety.clone(), plan.safety.clone());
         Self { safety, compiled, sources, ports }
     }
+}
+
+fn environment(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
@@ -250,10 +266,17 @@ mod tests {
         for name in ["b.toml", "a.toml", "notes.md", ".#a.toml", "last"] {
             scratch.write(name, name);
         }
-        let texts = source(&scratch, &["last", ""]).read();
-        let read: Vec<&str> = texts.files.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(read, ["last", "a.toml", "b.toml"]);
-        assert!(texts.notes.is_empty());
+        for (names, order) in [
+            (["last", ""], ["last", "a.toml", "b.toml"]),
+            // What is given twice is read where it comes first.
+            (["b.toml", ""], ["b.toml", "a.toml", ""]),
+            (["", "./b.toml"], ["a.toml", "b.toml", ""]),
+        ] {
+            let texts = source(&scratch, &names).read();
+            let read = texts.files.iter().map(|(_, text)| text.as_str());
+            assert!(read.eq(order.into_iter().filter(|name| !name.is_empty())), "{names:?}");
+            assert!(texts.notes.is_empty());
+        }
     }
 
     #[test]
@@ -292,7 +315,9 @@ mod tests {
             scratch.write(&format!("{number}.toml"), "#");
         }
         assert_eq!(complaint(&source(&scratch, &[""])), "more than 1000 files");
-        let one_by_one = source(&scratch, &["0.toml"; MOST_FILES + 7]);
+        let names: Vec<String> = (0..=MOST_FILES).map(|number| format!("{number}.toml")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let one_by_one = source(&scratch, &names);
         assert_eq!(complaint(&one_by_one), "more than 1000 files");
         assert_eq!(one_by_one.read().files.len(), MOST_FILES);
     }

@@ -228,12 +228,15 @@ impl Delay {
             let shown = show_duration(limit);
             let message = match self.0.value {
                 Written::Fixed(_) => format!("the delay is above its cap of {shown}"),
-                _ => format!("most of these delays lie below 0s or above the cap of {shown}"),
+                Written::Normal { .. } => {
+                    format!("most of these delays lie below 0s or above the cap of {shown}")
+                }
+                _ => format!("most of these delays lie above the cap of {shown}"),
             };
-            let note = Diagnostic::error(at, message).hint("raise `cap`, or shorten the delay");
+            let note = Diagnostic::error(at, message);
             return Err(vec![match cap {
-                Some(cap) => note.also(cap.at, "the cap"),
-                None => note,
+                Some(cap) => note.also(cap.at, "the cap").hint("raise `cap`, or shorten the delay"),
+                None => note.hint(format!("write a longer `cap`; without one it is {shown}")),
             }]);
         }
         Ok(draw)

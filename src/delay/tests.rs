@@ -19,7 +19,7 @@ static ROOT: TableKeys = TableKeys {
 
 fn compiled(written: &str) -> Result<Draw, Diagnostics> {
     let mut notes = Diagnostics::new();
-    let entries = crate::document::tree::parse(written, 0, &mut notes);
+    let (entries, _) = crate::document::tree::parse(written, 0, &mut notes);
     let mut table = Table::root(&ROOT, &entries, &mut notes);
     let cap = table.duration("cap");
     let delay = table.node("delay").and_then(|node| Delay::read(&node, table.notes));

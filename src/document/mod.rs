@@ -1,10 +1,13 @@
 //! A collecting reader over TOML's spanned tree: every mistake is noted, none stops the reading.
 //! Key tables are data: the same table feeds the reader, "did you mean", the JSON schema and docs.
 
+pub mod env;
 pub mod reader;
 pub mod reference;
 pub mod schema;
 mod suggest;
+mod syntax;
+mod text;
 pub mod tree;
 
 pub use reader::{Node, Table};
@@ -110,6 +113,10 @@ pub enum Value {
 }
 
 impl Value {
+    fn such_as(self, what: &str) -> String {
+        format!("{what} such as {}", self.samples()[0])
+    }
+
     /// The table behind the value, if there is one.
     pub fn keys(self) -> Option<&'static TableKeys> {
         match self {
@@ -123,6 +130,30 @@ impl Value {
         }
     }
 
+    /// Values as a user would write them, the most telling first; for people and editors.
+    pub fn samples(self) -> &'static [&'static str] {
+        match self {
+            Self::Rate => &["\"200/s\""],
+            Self::Bytes => &["\"64KiB\""],
+            Self::Bandwidth => &["\"1MB/s\""],
+            Self::Duration => &["\"250ms\""],
+            Self::DurationOrNone => &["\"1h\"", "\"none\""],
+            Self::Share => &["\"5%\""],
+            Self::Address => &["\"127.0.0.1:8900\""],
+            Self::Url => &["\"http://127.0.0.1:9000\""],
+            Self::Status => &["503", "\"5xx\""],
+            Self::Selector => {
+                &["\"header:NAME\"", "\"cookie:NAME\"", "\"query:NAME\"", "\"client-ip\""]
+            }
+            Self::Quantiles => &["{ p50 = \"80ms\", p99 = \"2s\" }"],
+            Self::List(Self::Status) => &["[\"5xx\", 429]"],
+            Self::Table(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => {
+                keys.short.map_or(&[], Self::samples)
+            }
+            _ => &[],
+        }
+    }
+
     /// In words, with an example: `a duration such as "250ms"`.
     pub fn expected(self) -> String {
         match self {
@@ -132,32 +163,33 @@ impl Value {
             Self::Integer { min, max: i64::MAX } => format!("a whole number from {min}"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
-            Self::Rate => "a rate such as \"200/s\"".to_owned(),
-            Self::Bytes => "a size such as \"64KiB\"".to_owned(),
-            Self::Bandwidth => "a bandwidth such as \"1MB/s\"".to_owned(),
-            Self::Quantiles => "a table such as { p50 = \"80ms\", p99 = \"2s\" }".to_owned(),
-            Self::Duration => "a duration such as \"250ms\"".to_owned(),
+            Self::Rate => self.such_as("a rate"),
+            Self::Bytes => self.such_as("a size"),
+            Self::Bandwidth => self.such_as("a bandwidth"),
+            Self::Quantiles => self.such_as("a table"),
+            Self::Duration => self.such_as("a duration"),
             Self::DurationOrNone => "a duration such as \"1h\", or \"none\"".to_owned(),
-            Self::Share => "a share such as \"5%\"".to_owned(),
-            Self::Address => "an address such as \"127.0.0.1:8900\"".to_owned(),
-            Self::Url => "a URL such as \"http://127.0.0.1:9000\"".to_owned(),
+            Self::Share => self.such_as("a share"),
+            Self::Address => self.such_as("an address"),
+            Self::Url => self.such_as("a URL"),
+            Self::Word([word]) => format!("the word \"{word}\""),
             Self::Word(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 format!("one of {}", words.join(", "))
             }
             Self::Status => "a status such as 503 or \"5xx\"".to_owned(),
-            Self::List(Self::Status) => "a list such as [\"5xx\", 429]".to_owned(),
+            Self::List(Self::Status) => self.such_as("a list"),
             Self::List(_) => "a list such as [\"a\", \"b\"]".to_owned(),
             Self::Texts => "a table of strings".to_owned(),
             Self::Each(of) => format!("a table whose keys take {}", of.expected()),
             Self::Selector => {
                 "\"header:NAME\", \"cookie:NAME\", \"query:NAME\" or \"client-ip\"".to_owned()
             }
-            Self::Tables(_) => "a list of tables, each under its own [[heading]]".to_owned(),
-            Self::Named(_) => "a table of tables, each with a name of yours".to_owned(),
+            Self::Tables(keys) => format!("tables in a list: [[{}]]", keys.name),
+            Self::Named(keys) => format!("tables with names of yours: [{}]", keys.name),
             Self::Table(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => match keys.short {
                 Some(short) => format!("{}, or a table", short.expected()),
-                None if matches!(self, Self::Table(_)) => "a table".to_owned(),
+                None if matches!(self, Self::Table(_)) => format!("a table: [{}]", keys.name),
                 None => {
                     let names = keys.keys.iter().map(|key| format!("`{}`", key.name));
                     format!("a table with {}", names.collect::<Vec<_>>().join(", or "))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::suggest::{closest, homes};
+use super::text::{Wrong, name, url};
 use super::tree::{Content, Entry, Item};
 use super::{Key, TableKeys, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
@@ -251,9 +252,11 @@ impl<'t> Node<'t> {
                     .hint(format!("keep either `{first}` or `{second}`")),
             );
         } else if table.entries.is_empty() {
+            let many = matches!(self.value, Value::SomeOf(_));
+            let count = if many { "one or more" } else { "one" };
             notes.push(
                 Diagnostic::error(self.key_at, format!("`{}` is empty", self.key))
-                    .hint(format!("it takes one of {choice}")),
+                    .hint(format!("it takes {count} of {choice}")),
             );
         }
         known
@@ -275,22 +278,29 @@ impl<'t> Node<'t> {
         };
         match checked {
             Ok(()) => Some(self.located(text.clone())),
-            Err(why) => {
-                notes.push(why.at(self.item.at));
-                None
-            }
+            Err(why) => self.refuse(why, notes),
         }
     }
     /// `true` or `false`.
     pub fn boolean(&self, notes: &mut Diagnostics) -> Option<Located<bool>> {
-        match self.item.content {
-            Content::Bool(yes) => Some(self.located(yes)),
+        match &self.item.content {
+            Content::Bool(yes) => Some(self.located(*yes)),
+            Content::Text(text) if self.is_filled() && text == "true" => Some(self.located(true)),
+            Content::Text(text) if self.is_filled() && text == "false" => Some(self.located(false)),
             _ => self.wrong(notes),
         }
     }
     /// A whole number within the bounds of its [`Value::Integer`], or its short form's.
     pub fn integer<T: TryFrom<i64>>(&self, notes: &mut Diagnostics) -> Option<Located<T>> {
-        let Content::Integer(number) = self.item.content else { return self.wrong(notes) };
+        let number = match &self.item.content {
+            Content::Integer(number) => *number,
+            // The environment holds text only; as a number it is read where one is asked for.
+            Content::Text(text) if self.is_filled() => match text.trim().parse() {
+                Ok(number) => Some(number),
+                Err(_) => return self.wrong(notes),
+            },
+            _ => return self.wrong(notes),
+        };
         let Value::Integer { min, max } = self.plain() else { return self.wrong(notes) };
         let fits = number
             .and_then(|number| i64::try_from(number).ok())
@@ -301,9 +311,8 @@ impl<'t> Node<'t> {
                 Some(number) => format!("`{}` cannot be {number}", self.key),
                 None => format!("`{}` is out of range", self.key),
             };
-            let hint = format!("it takes {}", self.plain().expected());
-            notes.push(Diagnostic::error(self.item.at, message).hint(hint));
-            return None;
+            let hint = Some(format!("it takes {}", self.plain().expected()));
+            return self.refuse(Wrong { message, hint }, notes);
         };
         Some(self.located(value))
     }
@@ -332,6 +341,7 @@ impl<'t> Node<'t> {
         let number = match &self.item.content {
             Content::Integer(Some(number)) => Some(*number as f64),
             Content::Float(number) => number.replace('_', "").parse().ok(),
+            Content::Text(text) if self.is_filled() => text.trim().parse().ok(),
             _ => None,
         };
         let Value::Number { min, max } = self.plain() else { return self.wrong(notes) };
@@ -376,10 +386,7 @@ impl<'t> Node<'t> {
             Content::Text(text) => {
                 return match read(text) {
                     Ok(value) => Some(self.located(value)),
-                    Err(why) => {
-                        notes.push(Wrong::from(why).at(self.item.at));
-                        None
-                    }
+                    Err(why) => self.refuse(why.into(), notes),
                 };
             }
             Content::Integer(number) => number.map_or_else(|| "1e39".to_owned(), |n| n.to_string()),
@@ -416,8 +423,7 @@ impl<'t> Node<'t> {
             _ => "an address is an IP and a port, such as \"127.0.0.1:8900\"".to_owned(),
         };
         let message = format!("\"{text}\" is not an address to listen on");
-        notes.push(Diagnostic::error(self.item.at, message).hint(hint));
-        None
+        self.refuse(Wrong { message, hint: Some(hint) }, notes)
     }
     /// A word of its list.
     pub fn word(&self, notes: &mut Diagnostics) -> Option<Located<&'static str>> {
@@ -432,8 +438,7 @@ impl<'t> Node<'t> {
             hint = format!("did you mean \"{close}\"?");
         }
         let message = format!("`{}` cannot be \"{text}\"", self.key);
-        notes.push(Diagnostic::error(self.item.at, message).hint(hint));
-        None
+        self.refuse(Wrong { message, hint: Some(hint) }, notes)
     }
     /// A number as it stands, or a string: for values with a grammar of their own.
     pub fn number_or_text(&self, notes: &mut Diagnostics) -> Option<Located<String>> {
@@ -447,20 +452,55 @@ impl<'t> Node<'t> {
     /// Notes that the value is not what its key takes.
     pub fn wrong<T>(&self, notes: &mut Diagnostics) -> Option<T> {
         let found = match &self.item.content {
+            Content::Unfilled => return None,
             Content::Integer(Some(number)) => number.to_string(),
             Content::Float(number) => number.clone(),
             other => other.found().to_owned(),
         };
         let message = format!("`{}` cannot be {found}", self.key);
-        let hint = match (&self.item.content, self.value) {
+        let hint = match (&self.item.content, self.plain()) {
             (Content::Text(text), Value::List(_)) => format!("write [{text:?}]"),
             (_, Value::Tables(_)) => {
                 format!("write [[{0}]], once for each, with its `name` inside", self.key)
             }
+            (Content::Text(text), Value::Integer { .. }) if text.parse::<i64>().is_ok() => {
+                format!("write {text}, without quotes")
+            }
+            (Content::Text(text), Value::Bool) if text == "true" || text == "false" => {
+                format!("write {text}, without quotes")
+            }
+            (Content::Text(text), Value::OneOf(keys) | Value::SomeOf(keys))
+                if find(keys, text).is_some() =>
+            {
+                format!("write {}.{text} = …", self.key)
+            }
             _ => format!("it takes {}", self.value.expected()),
         };
-        notes.push(Diagnostic::error(self.item.at, message).hint(hint));
+        self.refuse(Wrong { message, hint: Some(hint) }, notes)
+    }
+
+    /// Notes what is wrong with the value. What came from the environment is not shown: the
+    /// string as it was written stands for it, and a hint that may lean on it gives way.
+    fn refuse<T>(&self, why: Wrong, notes: &mut Diagnostics) -> Option<T> {
+        let why = match (&self.item.content, &self.item.written) {
+            (Content::Text(text), Some(written)) => {
+                let tail = why.message.strip_prefix(&format!("\"{text}\" "));
+                let message = match tail {
+                    Some(tail) => format!("\"{written}\" {tail}"),
+                    None => format!("`{}` cannot be what \"{written}\" holds", self.key),
+                };
+                let hint = Some(format!("it takes {}", self.value.expected()));
+                notes.push(Wrong { message, hint }.at(self.item.at).label("once it is filled in"));
+                return None;
+            }
+            _ => why,
+        };
+        notes.push(why.at(self.item.at));
         None
+    }
+
+    fn is_filled(&self) -> bool {
+        self.item.written.is_some()
     }
 
     /// What the value is when it is no table.
@@ -494,7 +534,9 @@ fn unknown(root: &'static TableKeys, keys: &'static TableKeys, entry: &Entry) ->
             note.hint(format!("did you mean `{close}`?"))
         }
         (Some(close), []) => note.hint(format!("did you mean `{close}`?")),
-        (_, [""]) => note.hint(format!("`{name}` belongs at the top of the file")),
+        (_, [""]) => {
+            note.hint(format!("`{name}` belongs at the top of the file, before the first [table]"))
+        }
         (_, [_, ..]) => {
             let homes: Vec<_> = homes
                 .iter()
@@ -507,60 +549,5 @@ fn unknown(root: &'static TableKeys, keys: &'static TableKeys, entry: &Entry) ->
             let known: Vec<_> = keys.keys.iter().map(|key| format!("`{}`", key.name)).collect();
             note.hint(format!("{place} there can be {}", known.join(", ")))
         }
-    }
-}
-
-/// What is wrong with a value, before it is known where it stands.
-struct Wrong {
-    message: String,
-    hint: Option<String>,
-}
-
-impl Wrong {
-    fn at(self, at: Place) -> Diagnostic {
-        Diagnostic { hint: self.hint, ..Diagnostic::error(at, self.message) }
-    }
-}
-
-impl From<units::Misread> for Wrong {
-    fn from(why: units::Misread) -> Self {
-        Self { message: why.message, hint: why.hint }
-    }
-}
-
-fn name(text: &str) -> Result<(), Wrong> {
-    let rule = "a name has letters, digits, `-` and `_`, at most 63";
-    let message = if text.is_empty() {
-        "a name cannot be empty".to_owned()
-    } else if text.len() > 63 {
-        "this name is too long".to_owned()
-    } else if text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Ok(());
-    } else {
-        format!("\"{text}\" is not a name")
-    };
-    Err(Wrong { message, hint: Some(rule.to_owned()) })
-}
-
-fn url(text: &str) -> Result<(), Wrong> {
-    let wrong = |hint: &str| {
-        Err(Wrong {
-            message: format!("\"{text}\" is not a usable URL"),
-            hint: Some(hint.to_owned()),
-        })
-    };
-    let like = "a URL has a scheme and a host, such as \"http://127.0.0.1:9000\"";
-    let Ok(uri) = text.parse::<http::Uri>() else { return wrong(like) };
-    match (uri.scheme_str(), uri.authority()) {
-        (None, _) | (_, None) => wrong(like),
-        (Some("http"), Some(_)) if !matches!(uri.path(), "" | "/") || uri.query().is_some() => {
-            wrong("leave out what follows the host; requests bring their own path")
-        }
-        (Some("http"), Some(authority)) if authority.as_str().contains('@') => {
-            wrong("leave out the user and password")
-        }
-        (Some("http"), Some(authority)) if authority.host().is_empty() => wrong(like),
-        (Some("http"), Some(_)) => Ok(()),
-        (Some(_), Some(_)) => wrong("only http:// upstreams are spoken to"),
     }
 }

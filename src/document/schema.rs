@@ -1,6 +1,7 @@
 //! The language as a JSON Schema (2020-12), for editors: the same key tables, told to a machine.
 
 use serde_json::{Map, Value as Json, json};
+use toml::de::DeValue;
 
 use super::{Key, TableKeys, Value};
 
@@ -32,55 +33,82 @@ fn table(keys: &'static TableKeys) -> Json {
 fn property(key: &Key) -> Json {
     let mut schema = value(key.value);
     if let Json::Object(fields) = &mut schema {
-        let default = if key.default.is_empty() {
-            String::new()
-        } else {
-            format!(" Default: {}.", key.default)
-        };
-        fields.insert("description".to_owned(), json!(format!("{}{default}", key.doc)));
+        let mut description = key.doc.to_owned();
+        match literal(key.default) {
+            Some(default) => {
+                fields.insert("default".to_owned(), default);
+            }
+            None if key.default.is_empty() => {}
+            None => description.push_str(&format!(" Default: {}.", key.default)),
+        }
+        let samples: Vec<Json> = key.value.samples().iter().copied().filter_map(literal).collect();
+        if !samples.is_empty() {
+            fields.insert("examples".to_owned(), Json::Array(samples));
+        }
+        fields.insert("description".to_owned(), json!(description));
     }
     schema
 }
 
+/// A TOML value as JSON; `None` for words about a value.
+fn literal(text: &str) -> Option<Json> {
+    fn convert(value: &DeValue<'_>) -> Option<Json> {
+        Some(match value {
+            DeValue::String(text) => json!(text),
+            DeValue::Integer(number) => json!(number.as_str().parse::<i64>().ok()?),
+            DeValue::Float(number) => json!(number.as_str().parse::<f64>().ok()?),
+            DeValue::Boolean(yes) => json!(yes),
+            DeValue::Array(items) => {
+                items.iter().map(|item| convert(item.get_ref())).collect::<Option<Json>>()?
+            }
+            DeValue::Table(table) => {
+                let fields = table.iter().map(|(key, value)| {
+                    Some((key.get_ref().to_string(), convert(value.get_ref())?))
+                });
+                Json::Object(fields.collect::<Option<_>>()?)
+            }
+            DeValue::Datetime(_) => return None,
+        })
+    }
+    convert(DeValue::parse(text).ok()?.get_ref())
+}
+
 fn value(of: Value) -> Json {
-    let duration = r"^([0-9]+(\.[0-9]+)?(d|h|ms|m|s|us|µs|ns))+$";
     match of {
-        Value::Url => json!({ "type": "string", "format": "uri" }),
-        Value::Text | Value::Address => json!({ "type": "string" }),
-        Value::Selector => {
-            json!({ "type": "string", "pattern": "^(client-ip|(header|cookie|query):.+)$" })
+        Value::Text => json!({ "type": "string" }),
+        Value::Url => text(r"http://[^/?#@]+/?"),
+        Value::Address => text(r".+:[0-9]+"),
+        Value::Selector => text("client-ip|(header|cookie|query):.+"),
+        Value::Name => text(NAME),
+        Value::Bool => or_filled_in(json!({ "type": "boolean" })),
+        Value::Integer { min, max: i64::MAX } => {
+            or_filled_in(json!({ "type": "integer", "minimum": min }))
         }
-        Value::Name => json!({ "type": "string", "pattern": NAME }),
-        Value::Bool => json!({ "type": "boolean" }),
         Value::Integer { min, max } => {
-            json!({ "type": "integer", "minimum": min, "maximum": max })
+            or_filled_in(json!({ "type": "integer", "minimum": min, "maximum": max }))
         }
-        Value::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
-        Value::Duration => json!({ "type": "string", "pattern": duration }),
-        Value::Rate => {
-            json!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?[kKM]?/[smhd]$" })
+        Value::Number { min, max } => {
+            or_filled_in(json!({ "type": "number", "minimum": min, "maximum": max }))
         }
-        Value::Bytes => json!({ "type": "string", "pattern": format!("^{SIZE}$") }),
-        Value::Bandwidth => {
-            let pattern = format!(r"^({SIZE}|[0-9]+(\.[0-9]+)?[kMG]?bit)/s$");
-            json!({ "type": "string", "pattern": pattern })
-        }
+        Value::Duration => text(DURATION),
+        Value::DurationOrNone => text(&format!("none|{DURATION}")),
+        Value::Share => text(&format!("{NUMBER} *%")),
+        Value::Rate => text(&format!("{NUMBER}[kKM]?/[smhd]")),
+        Value::Bytes => text(&format!("{NUMBER}{SIZE}")),
+        Value::Bandwidth => text(&format!("{NUMBER}({SIZE}|[kMG]?bit)/s")),
         Value::Quantiles => json!({
             "type": "object",
-            "patternProperties": {
-                r"^p[0-9]+(\.[0-9]+)?$": { "type": "string", "pattern": duration },
-            },
+            "patternProperties": { format!("^p{NUMBER}$"): text(DURATION) },
             "additionalProperties": false,
             "minProperties": 1,
         }),
-        Value::DurationOrNone => {
-            json!({ "anyOf": [{ "const": "none" }, { "type": "string", "pattern": duration }] })
-        }
-        Value::Share => json!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$" }),
-        Value::Word(words) => json!({ "enum": words }),
+        Value::Word(words) => json!({
+            "type": "string",
+            "anyOf": [{ "enum": words }, { "pattern": FILLED_IN }],
+        }),
         Value::Status => json!({ "anyOf": [
             { "type": "integer", "minimum": 100, "maximum": 599 },
-            { "type": "string", "pattern": "^[1-5]([0-9][0-9]|xx)$" },
+            text("[1-5]([0-9][0-9]|xx)"),
         ] }),
         Value::List(of) => json!({ "type": "array", "items": value(*of) }),
         Value::Texts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
@@ -88,7 +116,7 @@ fn value(of: Value) -> Json {
         Value::Tables(keys) => json!({ "type": "array", "items": table(keys) }),
         Value::Named(keys) => json!({
             "type": "object",
-            "propertyNames": { "pattern": NAME },
+            "propertyNames": { "pattern": format!("^{NAME}$") },
             "additionalProperties": table(keys),
         }),
         Value::Table(keys) => or_short(keys, table(keys)),
@@ -97,8 +125,28 @@ fn value(of: Value) -> Json {
     }
 }
 
-const SIZE: &str = r"[0-9]+(\.[0-9]+)?(B|kB|[KMGT]i?B)";
-const NAME: &str = "^[A-Za-z0-9_-]{1,63}$";
+const NUMBER: &str = r"[0-9]+(\.[0-9]+)?";
+const DURATION: &str = r"([0-9]+(\.[0-9]+)?(d|h|ms|m|s|us|µs|μs|ns))+";
+const SIZE: &str = "(B|kB|[KMGT]i?B)";
+const NAME: &str = "[A-Za-z0-9_-]{1,63}";
+/// What the environment fills in may be anything.
+const FILLED_IN: &str = r"\$\{";
+
+/// A string of this form, as a whole.
+fn text(form: &str) -> Json {
+    json!({ "type": "string", "pattern": format!("^({form})$|{FILLED_IN}") })
+}
+
+/// A number or a boolean, or a string that is filled in.
+fn or_filled_in(mut plain: Json) -> Json {
+    if let Json::Object(fields) = &mut plain
+        && let Some(kind) = fields.remove("type")
+    {
+        fields.insert("type".to_owned(), json!([kind, "string"]));
+        fields.insert("pattern".to_owned(), json!(FILLED_IN));
+    }
+    plain
+}
 
 fn counted(keys: &'static TableKeys, most: Option<u32>) -> Json {
     let mut schema = table(keys);
@@ -112,8 +160,102 @@ fn counted(keys: &'static TableKeys, most: Option<u32>) -> Json {
 }
 
 fn or_short(keys: &'static TableKeys, table: Json) -> Json {
-    match keys.short {
-        Some(short) => json!({ "anyOf": [value(short), table] }),
-        None => table,
+    let Some(short) = keys.short else { return table };
+    let mut short = value(short);
+    // Flat, one kind of value each: of a nest a tool complains about every branch.
+    let kinds = short.get("type").and_then(Json::as_array).cloned();
+    let mut branches = Vec::new();
+    for kind in kinds.unwrap_or_else(|| vec![short["type"].clone()]) {
+        short["type"] = kind;
+        branches.push(short.clone());
+    }
+    branches.push(table);
+    json!({ "anyOf": branches })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units;
+
+    fn accepts(of: Value, text: &str) -> bool {
+        let schema = value(of);
+        let pattern = regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
+        pattern.is_match(text)
+    }
+
+    type Reads = fn(&str) -> bool;
+
+    /// What the reader takes, the schema does; and a slip it sees, a tool sees, but for sums.
+    #[test]
+    fn patterns_are_those_of_the_reader() {
+        let kinds: [(Value, Reads, &[&str]); 6] = [
+            (
+                Value::Duration,
+                |text| units::duration(text).is_ok(),
+                &[
+                    "250ms", "1h30m", "1.5s", "28d", "10µs", "10μs", "3ns", "", "300", "-3s",
+                    "3 s", "3sec", "1..5s", ".5s", "5.s",
+                ],
+            ),
+            (
+                Value::DurationOrNone,
+                |text| text == "none" || units::duration(text).is_ok(),
+                &["none", "1h", "None", "nones", "1"],
+            ),
+            (
+                Value::Share,
+                |text| units::share(text).is_ok(),
+                &["5%", "99.95%", "100%", "5 %", "5", "%", "5%%", "-5%", "5.%"],
+            ),
+            (
+                Value::Rate,
+                |text| units::rate(text).is_ok(),
+                &["200/s", "1.2M/d", "0.5k/h", "3K/m", "200", "200/w", "/s", "2G/s"],
+            ),
+            (
+                Value::Bytes,
+                |text| units::bytes(text).is_ok(),
+                &["10KiB", "1.5MB", "512B", "2kB", "1TiB", "10", "10K", "10kib", "1PB", "5KB"],
+            ),
+            (
+                Value::Bandwidth,
+                |text| units::bandwidth(text).is_ok(),
+                &[
+                    "1MB/s",
+                    "64KiB/s",
+                    "56kbit/s",
+                    "1.5Mbit/s",
+                    "1Gbit/s",
+                    "80bit/s",
+                    "2kB/s",
+                    "1MB",
+                    "1Kbit/s",
+                    "1MB/m",
+                    "1TB/s",
+                ],
+            ),
+        ];
+        for (value, reads, texts) in kinds {
+            for text in texts {
+                assert_eq!(accepts(value, text), reads(text), "{value:?} {text:?}");
+            }
+            assert!(accepts(value, "${SOME}") && accepts(value, "x${SOME:-y}"));
+            for sample in value.samples() {
+                let sample = literal(sample).unwrap();
+                assert!(accepts(value, sample.as_str().unwrap()), "{value:?} {sample}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_default_is_a_value_where_it_is_one() {
+        assert_eq!(literal("\"60s\""), Some(json!("60s")));
+        assert_eq!(literal("10000"), Some(json!(10_000)));
+        assert_eq!(literal("[\"5xx\", 429]"), Some(json!(["5xx", 429])));
+        assert_eq!(literal("{ p50 = \"1s\" }"), Some(json!({ "p50": "1s" })));
+        for words in ["cores", "random, and printed", "any", "none", "the only service", ""] {
+            assert_eq!(literal(words), None, "{words}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::{TableKeys, Value, syntax};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 
 /// A value and where it stands.
@@ -11,6 +12,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 pub struct Item {
     pub at: Place,
     pub content: Content,
+    /// Where the environment filled something in: the string as it was written, which may be
+    /// shown; the content may not.
+    pub written: Option<String>,
 }
 
 /// What a value is.
@@ -27,6 +31,8 @@ pub enum Content {
     Table(Vec<Entry>),
     /// A table or list deeper than any scenario needs; noted when it was read.
     TooDeep,
+    /// A string that could not be filled in; noted when it was tried.
+    Unfilled,
 }
 
 /// A key with its value.
@@ -37,11 +43,18 @@ pub struct Entry {
     pub item: Item,
 }
 
+impl Item {
+    /// As it stands in the text.
+    pub fn new(at: Place, content: Content) -> Self {
+        Self { at, content, written: None }
+    }
+}
+
 impl Content {
     /// In words, for "found …".
     pub fn found(&self) -> &'static str {
         match self {
-            Self::Text(_) => "a string",
+            Self::Text(_) | Self::Unfilled => "a string",
             Self::Integer(_) | Self::Float(_) => "a number",
             Self::Bool(_) => "a boolean",
             Self::Datetime => "a date",
@@ -54,14 +67,13 @@ impl Content {
 
 /// Tables and lists within each other, at most; no scenario has a third of it.
 const DEEPEST: u32 = 32;
-/// The most syntax errors kept of one file.
-const MOST_ERRORS: usize = 200;
 /// The parser takes 80 dotted keys of 80 parts each within each other, and frees what it made by
 /// recursion, as deep: 6,400 frames. Only pages that are touched cost memory.
 const STACK: usize = 64 << 20;
 
-/// Reads one document. Syntax errors are noted; what could be read around them is returned.
-pub fn parse(text: &str, file: u16, notes: &mut Diagnostics) -> Vec<Entry> {
+/// Reads one document. Syntax errors are noted; what could be read around them is returned, and
+/// the places where nothing that was read means what it says.
+pub fn parse(text: &str, file: u16, notes: &mut Diagnostics) -> (Vec<Entry>, Vec<Place>) {
     let read = on_a_deep_stack(|| {
         let (table, errors) = DeTable::parse_recoverable(text);
         (convert_table(table.get_ref(), file, 0), errors)
@@ -69,35 +81,19 @@ pub fn parse(text: &str, file: u16, notes: &mut Diagnostics) -> Vec<Entry> {
     let Some((entries, errors)) = read else {
         let at = Place { file, start: 0, end: 0 };
         notes.push(Diagnostic::error(at, "no memory to read this file"));
-        return Vec::new();
+        return (Vec::new(), vec![at]);
     };
-    let mut repeats = false;
-    // Each costs a look through the text; a text with more is no scenario.
-    for error in errors.into_iter().take(MOST_ERRORS) {
-        let span = error.span().unwrap_or(0..0);
-        let at = place(file, widen(text, span));
-        let message = error.message().lines().next().unwrap_or_default();
-        if !message.contains("duplicate key") {
-            notes.push(syntax(text, at, message));
-            continue;
-        }
-        let note = Diagnostic::error(at, duplicate_message(text, at)).label("again here");
-        match first_of(text, at) {
-            Some(first) => notes.push(note.also(first, "first here")),
-            // What repeats a table repeats its keys: the heading has been shown.
-            None if repeats => {}
-            None => notes.push(note),
-        }
-        repeats |= line_around(text, at.start).trim_start().starts_with('[');
-    }
+    let (mistakes, mut broken) = syntax::explain(text, file, &errors);
+    notes.extend(mistakes);
     let mut deep = None;
     for entry in &entries {
         too_deep(&entry.item, &mut deep);
     }
     if let Some(at) = deep {
         notes.push(Diagnostic::error(at, "tables within tables within tables, too many"));
+        broken.push(at);
     }
-    entries
+    (entries, broken)
 }
 
 fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
@@ -125,29 +121,63 @@ fn too_deep(item: &Item, found: &mut Option<Place>) {
     }
 }
 
-/// Adds the entries of a further document: tables at the top merge key by key, and whatever is
-/// there twice after that is a mistake that shows both places.
-pub fn merge(into: &mut Vec<Entry>, from: Vec<Entry>, notes: &mut Diagnostics) {
-    merge_level(into, from, 1, notes);
-}
-
-fn merge_level(into: &mut Vec<Entry>, from: Vec<Entry>, levels: u8, notes: &mut Diagnostics) {
+/// Adds the entries of a further document. Tables of the language merge key by key; what a user
+/// names, and a value, a list included, is given once: whatever is there twice is a mistake that
+/// shows both places.
+pub fn merge(
+    into: &mut Vec<Entry>,
+    from: Vec<Entry>,
+    keys: &'static TableKeys,
+    notes: &mut Diagnostics,
+) {
     for entry in from {
-        let Some(known) = into.iter_mut().find(|known| known.name == entry.name) else {
+        let key = keys.keys.iter().find(|key| key.name == entry.name);
+        // What nobody knows is said to be unknown wherever it stands.
+        let known = into.iter_mut().find(|known| key.is_some() && known.name == entry.name);
+        let (Some(key), Some(known)) = (key, known) else {
             into.push(entry);
             continue;
         };
-        match (&mut known.item.content, entry.item.content) {
-            (Content::Table(old), Content::Table(new)) if levels > 0 => {
-                merge_level(old, new, levels - 1, notes);
+        match (key.value, &mut known.item.content, entry.item.content) {
+            (
+                Value::Named(_) | Value::Texts | Value::Each(_),
+                Content::Table(old),
+                Content::Table(new),
+            ) => {
+                merge_names(&entry.name, old, new, notes);
             }
-            _ => notes.push(
-                Diagnostic::error(entry.name_at, format!("`{}` is defined twice", entry.name))
-                    .label("again here")
-                    .also(known.name_at, "first here"),
-            ),
+            (
+                Value::Table(keys) | Value::OneOf(keys) | Value::SomeOf(keys),
+                Content::Table(old),
+                Content::Table(new),
+            ) => merge(old, new, keys, notes),
+            (Value::List(_) | Value::Tables(_), ..) => {
+                let hint = "a list stands whole in one file: its order counts";
+                notes.push(twice(&entry.name, entry.name_at, known.name_at).hint(hint));
+            }
+            _ => notes.push(twice(&entry.name, entry.name_at, known.name_at)),
         }
     }
+}
+
+fn merge_names(kind: &str, into: &mut Vec<Entry>, from: Vec<Entry>, notes: &mut Diagnostics) {
+    for entry in from {
+        match into.iter().find(|known| known.name == entry.name) {
+            None => into.push(entry),
+            Some(known) => {
+                let name = format!("{kind}.{}", entry.name);
+                let hint = format!(
+                    "give one of them another name; `--set {name}.KEY=VALUE` changes a single key"
+                );
+                notes.push(twice(&name, entry.name_at, known.name_at).hint(hint));
+            }
+        }
+    }
+}
+
+fn twice(name: &str, again: Place, first: Place) -> Diagnostic {
+    let note = Diagnostic::error(again, format!("`{name}` is defined twice"));
+    note.label("again here").also(first, "first here")
 }
 
 /// The value at a dotted path.
@@ -162,6 +192,16 @@ pub fn find<'t>(entries: &'t [Entry], path: &str) -> Option<&'t Item> {
         (Some(rest), Content::Table(entries)) => find(entries, rest),
         (Some(_), _) => None,
     }
+}
+
+/// Whether a place lies within what the entries say. A table's own place will not do: under a
+/// heading it is the heading.
+pub fn says(entries: &[Entry], at: Place) -> bool {
+    entries.iter().any(|entry| {
+        entry.name_at.holds(at)
+            || entry.item.at.holds(at)
+            || matches!(&entry.item.content, Content::Table(within) if says(within, at))
+    })
 }
 
 /// Both say the same, wherever they stand; the order of keys is no matter.
@@ -188,7 +228,7 @@ pub fn same(one: &Item, other: &Item) -> bool {
 pub fn overlay(into: &mut Vec<Entry>, path: &[(String, Place)], value: Item) {
     let Some(((name, name_at), rest)) = path.split_first() else { return };
     let index = into.iter().position(|known| known.name == *name).unwrap_or_else(|| {
-        let item = Item { at: *name_at, content: Content::Table(Vec::new()) };
+        let item = Item::new(*name_at, Content::Table(Vec::new()));
         into.push(Entry { name: name.clone(), name_at: *name_at, item });
         into.len() - 1
     });
@@ -200,7 +240,7 @@ pub fn overlay(into: &mut Vec<Entry>, path: &[(String, Place)], value: Item) {
     }
     if !matches!(known.item.content, Content::Table(_)) {
         known.name_at = *name_at;
-        known.item = Item { at: *name_at, content: Content::Table(Vec::new()) };
+        known.item = Item::new(*name_at, Content::Table(Vec::new()));
     }
     if let Content::Table(entries) = &mut known.item.content {
         overlay(entries, rest, value);
@@ -214,7 +254,7 @@ pub fn value(text: &str, file: u16, offset: u32) -> Item {
     let whole = Place { file, start: offset, end };
     let read = on_a_deep_stack(|| Some(convert(&DeValue::parse(text).ok()?, file, 0)));
     let Some(mut item) = read.flatten() else {
-        return Item { at: whole, content: Content::Text(text.to_owned()) };
+        return Item::new(whole, Content::Text(text.to_owned()));
     };
     shift(&mut item, offset);
     item
@@ -266,81 +306,11 @@ fn convert(value: &Spanned<DeValue<'_>>, file: u16, depth: u32) -> Item {
         }
         DeValue::Table(table) => Content::Table(convert_table(table, file, depth + 1)),
     };
-    Item { at: place(file, value.span()), content }
+    Item::new(place(file, value.span()), content)
 }
 
-fn place(file: u16, span: std::ops::Range<usize>) -> Place {
+pub(super) fn place(file: u16, span: std::ops::Range<usize>) -> Place {
     // Sources are held to 1 MiB before they come here.
     let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     Place { file, start: offset(span.start), end: offset(span.end) }
-}
-
-/// Empty spans point between characters; a caret needs one to stand under.
-fn widen(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    if span.start < span.end {
-        return span;
-    }
-    let next = text.get(span.start..).and_then(|rest| rest.chars().next());
-    match next {
-        Some(c) if c != '\n' => span.start..span.start + c.len_utf8(),
-        _ => span,
-    }
-}
-
-/// The parser's words, but where a person would say something else.
-fn syntax(text: &str, at: Place, message: &str) -> Diagnostic {
-    let rest = text.get(at.start as usize..).unwrap_or_default();
-    let rest = rest.lines().next().unwrap_or_default().trim();
-    if !message.starts_with("string values must be quoted") {
-        let message = if message.is_empty() { "this is not TOML" } else { message };
-        return Diagnostic::error(at, message);
-    }
-    if rest.is_empty() || rest.starts_with('#') {
-        Diagnostic::error(at, "there is no value after `=`")
-    } else {
-        Diagnostic::error(at, "this value needs quotes").hint("write it as \"…\"")
-    }
-}
-
-fn line_around(text: &str, at: u32) -> &str {
-    let at = at as usize;
-    let start = text.get(..at).and_then(|head| head.rfind('\n')).map_or(0, |i| i + 1);
-    text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default()
-}
-
-fn duplicate_message(text: &str, at: Place) -> String {
-    let line = line_around(text, at.start).trim();
-    let name = if line.starts_with('[') {
-        line.split('#').next().unwrap_or_default().trim()
-    } else {
-        text.get(at.start as usize..at.end as usize).unwrap_or_default()
-    };
-    format!("`{name}` is defined twice")
-}
-
-/// Where the first of two equal keys stands; the parser names only the second. By the look of the
-/// text: a heading's twin is the same heading, a key's twin is a line that starts alike since the
-/// last heading.
-fn first_of(text: &str, second: Place) -> Option<Place> {
-    let line = line_around(text, second.start).trim();
-    let name = text.get(second.start as usize..second.end as usize)?;
-    let heading = line.starts_with('[').then(|| line.split('#').next().unwrap_or_default().trim());
-    let (mut offset, mut found) = (0, None);
-    for candidate in text.get(..second.start as usize)?.split_inclusive('\n') {
-        let shown = candidate.trim();
-        let hit = if let Some(heading) = heading {
-            shown.split('#').next().unwrap_or_default().trim() == heading
-        } else {
-            if shown.starts_with('[') {
-                found = None;
-            }
-            shown.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
-        };
-        if hit && found.is_none() {
-            let at = offset + candidate.find(name).unwrap_or(0);
-            found = Some(at..at + name.len());
-        }
-        offset += candidate.len();
-    }
-    found.map(|span| place(second.file, span))
 }

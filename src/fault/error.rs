@@ -68,7 +68,8 @@ impl Written for AsWritten {
         }
         if let (204 | 304, Some(body)) = (self.status.value, &self.body) {
             let message = format!("an answer with status {} has no body", self.status.value);
-            notes.push(Diagnostic::error(body.at, message).also(self.status.at, "because of this"));
+            let note = Diagnostic::error(body.at, message).also(self.status.at, "because of this");
+            notes.push(note.hint("leave `body` out, or give another status"));
         }
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {

@@ -15,6 +15,14 @@ use crate::scenario::{HostHeader, Scenario, ServiceSpec};
 
 /// Compiles a scenario. A plan comes out when nothing is wrong; warnings do not count as wrong.
 pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
+    let (plan, mut notes) = compiled(scenario);
+    for note in &mut notes {
+        scenario.sources.redact(note);
+    }
+    (plan, notes)
+}
+
+fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     let mut notes = Diagnostics::new();
     let safety = safety::compile(&scenario.safety, &mut notes);
     let never = |host: &str| safety.is_never_host(host);
@@ -82,6 +90,7 @@ pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         phases: phases.into(),
         slos: slos.into(),
         matcher: Matcher::new(rules.iter().map(|rule| &**rule)),
+        secrets: scenario.sources.secrets.clone(),
     };
     warnings::find(scenario, &plan, &mut notes);
     (Some(plan), notes)

@@ -149,7 +149,8 @@ pub fn explain(plan: &Plan, asked: &Asked<'_>, phase: Option<&Phase>) -> Explana
     };
     let others = plan.routes.iter().enumerate().filter(|(other, _)| *other != id as usize);
     let other_routes = others.filter_map(|(_, other)| {
-        let why_not = why_not_route(plan, other.rule.as_deref()?, asked, &route.name)?;
+        let mut why_not = why_not_route(plan, other.rule.as_deref()?, asked, &route.name)?;
+        plan.secrets.redact(&mut why_not);
         Some(Answer { name: other.name.to_string(), why_not })
     });
     let phases = match phase {
@@ -223,7 +224,8 @@ fn in_phase(plan: &Plan, phase: &Phase, route: super::RouteId, asked: &Asked<'_>
         match (why_not, active) {
             (None, Some((_, fault))) => faults.push(chance(fault)),
             (why_not, _) => {
-                let why_not = why_not.unwrap_or_default();
+                let mut why_not = why_not.unwrap_or_default();
+                plan.secrets.redact(&mut why_not);
                 others.push(Answer { name: base.name.to_string(), why_not });
             }
         }

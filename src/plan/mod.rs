@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::diagnostic::Secrets;
 use crate::fault;
 pub use crate::scenario::HostHeader;
 use crate::scenario::{Clock, Population, StatusPattern};
@@ -54,6 +55,8 @@ pub struct Plan {
     pub phases: Box<[Phase]>,
     pub slos: Box<[Slo]>,
     pub matcher: Matcher,
+    /// What came from the environment: nothing that is told of the plan's conditions holds it.
+    pub secrets: Secrets,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

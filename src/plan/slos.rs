@@ -100,9 +100,14 @@ fn counts(
 fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
     if let Some(objective) = &spec.objective {
         if objective.value == Share::ZERO || objective.value == Share::ONE {
+            let why = if objective.value == Share::ONE {
+                "at 100% there is no error budget to spend; try `99.9%`"
+            } else {
+                "at 0% nothing is promised; try `99.9%`"
+            };
             notes.push(
                 Diagnostic::error(objective.at, "an objective lies strictly between 0% and 100%")
-                    .hint("at 100% there is no error budget to spend; try `99.9%`"),
+                    .hint(why),
             );
             return None;
         }

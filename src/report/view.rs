@@ -10,6 +10,7 @@ use serde_json::Value;
 /// A drill, as it stands. Fields that are missing (an older instance answered) are empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own in the JSON")]
 pub struct View {
     /// The scenario's name.
     pub name: String,

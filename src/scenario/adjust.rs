@@ -98,7 +98,7 @@ pub(super) fn adjustments(
     let mut read: Vec<Adjustment> = Vec::new();
     for Override { path, value } in overrides {
         let text = format!("{path}={value}");
-        let file = super::load::add(sources, "override".to_owned(), text);
+        let file = super::load::add(sources, "override".to_owned(), &text);
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let at = Place { file, start: 0, end: offset(path.len()) };
         let (fault, key) = match adjustable(path) {
@@ -117,7 +117,7 @@ pub(super) fn adjustments(
                 entry = Some(made);
                 break;
             }
-            item = Item { at, content: Content::Table(vec![made]) };
+            item = Item::new(at, Content::Table(vec![made]));
         }
         let Some(entry) = entry else { continue };
         match read.iter_mut().find(|adjustment| adjustment.fault == fault) {

@@ -1,11 +1,11 @@
 //! Texts and `--set` → one tree → one scenario, with everything that is wrong. Nothing here touches
 //! a file: `app::source` does.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Scenario;
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, Sources};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, Sources, without_passwords};
+use crate::document::env::{self, Lookup};
 use crate::document::tree::{self, Content, Entry};
 use crate::document::{Value, closest};
 
@@ -35,21 +35,24 @@ impl std::str::FromStr for Override {
     }
 }
 
-/// Reads texts given with their names, merged, with `sets` put over them. Never panics, whatever
-/// the text; the scenario holds what could be read, the diagnostics all that is wrong, in order
-/// of place.
+/// Reads texts given with their names, merged, with `sets` put over them, in an environment where
+/// nothing is set. Never panics, whatever the text; the scenario holds what could be read, the
+/// diagnostics all that is wrong, in order of place.
 pub fn read(texts: Vec<(String, String)>, sets: &[String]) -> (Scenario, Diagnostics) {
-    read_adjusted(texts, sets, &[])
+    read_adjusted(texts, sets, &[], &|_| None)
 }
 
-/// As [`read`], with live overrides of faults' keys put over it all, phases included.
+/// As [`read`], with live overrides of faults' keys put over it all, phases included, and `${NAME}`
+/// filled in from the environment. An override stands as it is: who steers a drill need not know
+/// what this process was started with.
 pub fn read_adjusted(
     texts: Vec<(String, String)>,
     sets: &[String],
     overrides: &[Override],
+    environment: Lookup<'_>,
 ) -> (Scenario, Diagnostics) {
     let (mut notes, mut sources) = (Diagnostics::new(), Sources::default());
-    let mut entries = Vec::new();
+    let (mut entries, mut written, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     for (name, mut text) in texts {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
@@ -59,14 +62,18 @@ pub fn read_adjusted(
             notes.push(Diagnostic::nowhere(format!("{name}: {why}")));
             continue;
         }
-        let file = add(&mut sources, name, text);
-        let found = tree::parse(&sources.files[usize::from(file)].text, file, &mut notes);
-        tree::merge(&mut entries, found, &mut notes);
+        let file = add(&mut sources, name, &text);
+        let (found, unread) = tree::parse(&text, file, &mut notes);
+        tree::merge(&mut entries, found, &super::ROOT, &mut notes);
+        broken.extend(unread);
+        written.push(text);
     }
-    let broken = lines_of(&notes, &sources);
     for set in sets.iter().take(MOST_FILES) {
         apply(set, &mut entries, &mut sources, &mut notes);
+        written.push(set.clone());
     }
+    // Last of all: what `--set` puts over a string need not be set in the environment.
+    sources.secrets = env::fill(&mut entries, &written, environment, &mut notes);
     let adjustments = super::adjust::adjustments(overrides, &mut sources, &mut notes);
     let mut found = Diagnostics::new();
     let mut scenario = super::read::scenario(&entries, &adjustments, &mut found);
@@ -75,32 +82,27 @@ pub fn read_adjusted(
     notes.extend(found.into_iter().take(MOST_FILES).filter(|note| {
         let Some(at) = note.at else { return true };
         let missing = note.message.ends_with("is missing") || note.message.ends_with("is empty");
-        let own = line(&sources, at);
-        let near = |file, row| file == at.file && (missing || row == own);
-        !broken.iter().any(|(file, row)| near(*file, *row))
+        let near = |place: &Place| place.file == at.file && (missing || place.touches(at));
+        !broken.iter().any(near)
     }));
+    for note in &mut notes {
+        sources.redact(note);
+    }
     notes.sort_by_key(|note| (note.at, note.severity));
     scenario.sources = sources;
+    scenario.torn = !broken.is_empty();
     (scenario, notes)
 }
 
-pub(super) fn add(sources: &mut Sources, name: String, text: String) -> u16 {
+pub(super) fn add(sources: &mut Sources, name: String, text: &str) -> u16 {
+    let text = without_passwords(text).unwrap_or_else(|| text.to_owned());
     sources.files.push(Arc::new(Source { name, text }));
     // Held to MOST_FILES files and as many overrides.
     u16::try_from(sources.files.len() - 1).unwrap_or(u16::MAX)
 }
 
-fn lines_of(notes: &[Diagnostic], sources: &Sources) -> HashSet<(u16, u32)> {
-    let places = notes.iter().filter(|note| note.also.is_none()).filter_map(|note| note.at);
-    places.map(|at| (at.file, line(sources, at))).collect()
-}
-
-fn line(sources: &Sources, at: Place) -> u32 {
-    sources.position(at).map_or(0, |(line, _)| line)
-}
-
 fn apply(set: &str, entries: &mut Vec<Entry>, sources: &mut Sources, notes: &mut Diagnostics) {
-    let file = add(sources, "--set".to_owned(), set.to_owned());
+    let file = add(sources, "--set".to_owned(), set);
     let Override { path, value } = match set.parse() {
         Ok(split) => split,
         Err(why) => {

@@ -8,11 +8,17 @@ use crate::fault;
 use crate::units::Share;
 
 mod adjust;
+#[cfg(test)]
+mod env_tests;
 pub mod keys;
 mod load;
+#[cfg(test)]
+mod merge_tests;
 mod read;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod toml_tests;
 
 pub use adjust::{WHO, adjustable, merges};
 pub use keys::ROOT;
@@ -27,6 +33,8 @@ pub fn json_schema() -> serde_json::Value {
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
     pub sources: Sources,
+    /// Whether a syntax error left some of it unread: what is not here may well be written.
+    pub torn: bool,
     pub name: Option<Located<String>>,
     pub hypothesis: Option<Located<String>>,
     pub seed: Option<Located<u64>>,

@@ -6,7 +6,7 @@ use super::{
     RouteSpec, SafetySpec, Says, Scenario, ServiceSpec, SliSpec, SloSpec, StatusPattern, Widening,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
-use crate::document::{Entry, Node, Table};
+use crate::document::{Entry, Node, Table, tree};
 use crate::fault;
 
 /// Reads a merged tree, with what is changed live put over its faults; what is wrong is noted, in
@@ -20,6 +20,7 @@ pub(super) fn scenario(
     let written = root.node("faults").and_then(|node| node.entries()).unwrap_or_default();
     Scenario {
         sources: crate::diagnostic::Sources::default(),
+        torn: false,
         name: root.text("name"),
         hypothesis: root.text("hypothesis"),
         seed: root.integer("seed"),
@@ -103,7 +104,8 @@ fn set(table: &mut Table<'_, '_>, faults: &[Entry], adjustments: &[Adjustment]) 
             table.notes.push(unknown_fault(&name, &known));
             continue;
         };
-        let mut whole = adjusted(written, node.entries().unwrap_or_default());
+        let own = node.entries().unwrap_or_default();
+        let mut whole = adjusted(written, own);
         if let Some(live) = adjustments.iter().find(|live| live.fault == name.value) {
             whole = adjusted(&whole, &live.entries);
         }
@@ -111,12 +113,9 @@ fn set(table: &mut Table<'_, '_>, faults: &[Entry], adjustments: &[Adjustment]) 
         let mut found = Diagnostics::new();
         let at = name.at;
         read.push(whole_fault(name, at, &whole, &mut found));
-        let own = node.at();
         table.notes.extend(found.into_iter().filter(|note| {
-            note.at.is_some_and(|place| {
-                place == at
-                    || (place.file == own.file && (own.start..=own.end).contains(&place.start))
-            }) && !note.message.starts_with("unknown key")
+            note.at.is_some_and(|place| place == at || tree::says(own, place))
+                && !note.message.starts_with("unknown key")
         }));
     }
     read

@@ -104,22 +104,6 @@ fn mistakes_in_overrides_say_set() {
 }
 
 #[test]
-fn files_merge_key_by_key_and_a_name_is_given_once() {
-    let a = "[proxy]\nlisten = \"127.0.0.1:1\"\n[services.a]\nurl = \"http://a\"\n";
-    let b = "[proxy]\nworkers = 2\n[services.a]\nurl = \"http://b\"\n[services.b]\nurl = \"http://b\"\n";
-    let files =
-        vec![("a.toml".to_owned(), a.to_owned()), ("b.toml".to_owned(), format!("\u{feff}{b}"))];
-    let (scenario, notes) = read(files, &[]);
-    assert_eq!(scenario.proxy.workers.unwrap().value, 2);
-    assert_eq!(scenario.services.len(), 2);
-    assert_eq!(notes.len(), 1);
-    let page = render(&notes, &scenario.sources, false);
-    assert!(page.contains("a.toml:3:11") && page.contains("b.toml:3:11"), "{page}");
-    let json = to_json(&notes, &scenario.sources);
-    assert_eq!((&json[0]["file"], &json[0]["line"]), (&"b.toml".into(), &3.into()));
-}
-
-#[test]
 fn deep_and_large_texts_are_refused_quietly() {
     for text in [
         format!("{}=1", vec!["a"; 200_000].join(".")),
@@ -127,6 +111,10 @@ fn deep_and_large_texts_are_refused_quietly() {
         format!("a={}", "[".repeat(500_000)),
         format!("a={}", format!("{{{}=", vec!["a"; 79].join(".")).repeat(79)),
         "a = \"".to_owned() + &"x".repeat(2 << 20),
+        "://".repeat(340_000),
+        "://a@".repeat(200_000),
+        format!("name = \"{}\"", "${A}".repeat(200_000)),
+        format!("name = \"{}\"", "${".repeat(500_000)),
     ] {
         let (scenario, notes) = one(&text, &[]);
         assert!(!notes.is_empty());

@@ -110,6 +110,14 @@ pub fn duration(text: &str) -> Result<Duration, Misread> {
         if unit.is_empty() {
             return Err(Misread::new(format!("\"{text}\" has no unit"), duration_readings(text)));
         }
+        if unit.contains(char::is_whitespace) {
+            let without: String = text.split_whitespace().collect();
+            if duration(&without).is_ok() {
+                let hint = format!("write \"{without}\"");
+                return Err(Misread::new(format!("\"{text}\" has a blank in it"), hint));
+            }
+        }
+        let unit = unit.trim();
         let name = if unit == "µs" || unit == "μs" { "us" } else { unit };
         let Some(index) = UNITS.iter().position(|(known, _)| *known == name) else {
             let hint = "the units are d, h, m, s, ms, us and ns";
@@ -274,7 +282,9 @@ mod tests {
             ("", "an empty string is not a duration"),
             ("300", "\"300\" has no unit"),
             ("-3s", "\"-3s\" is negative"),
-            ("3 s", "\" s\" is not a unit of time"),
+            ("3 s", "\"3 s\" has a blank in it"),
+            ("1m 30s", "\"1m 30s\" has a blank in it"),
+            ("2 sec onds", "\"sec onds\" is not a unit of time"),
             ("3sec", "\"sec\" is not a unit of time"),
             ("ms", "\"ms\" is not a duration"),
             ("1..5s", "\"1..5s\" is not a duration"),

@@ -6,12 +6,27 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value as Json, json};
 
+mod discreet;
+
+pub use discreet::{Secret, Secrets, without_passwords};
+
 /// A byte range in one of the [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Place {
     pub file: u16,
     pub start: u32,
     pub end: u32,
+}
+
+impl Place {
+    /// Whether another place lies within this one.
+    pub fn holds(self, other: Self) -> bool {
+        self.file == other.file && self.start <= other.start && other.end <= self.end
+    }
+    /// Whether another place begins within this one.
+    pub fn touches(self, other: Self) -> bool {
+        self.file == other.file && (self.start..=self.end).contains(&other.start)
+    }
 }
 
 /// A value and where it was written.
@@ -25,6 +40,8 @@ pub struct Located<T> {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub files: Vec<Arc<Source>>,
+    /// What came from the environment.
+    pub secrets: Secrets,
 }
 
 /// One text that was read.
@@ -32,6 +49,7 @@ pub struct Sources {
 pub struct Source {
     /// As the user named it.
     pub name: String,
+    /// As it may be shown: passwords in URLs are blanked, byte for byte.
     pub text: String,
 }
 
@@ -104,6 +122,11 @@ pub type Diagnostics = Vec<Diagnostic>;
 pub const MOST_SHOWN: usize = 100;
 
 impl Sources {
+    /// Adds the files of another, and what must not be shown of them.
+    pub fn append(&mut self, other: &Self) {
+        self.files.extend(other.files.iter().cloned());
+        self.secrets = std::mem::take(&mut self.secrets).and(&other.secrets);
+    }
     /// Line and column of a place's first character, both from 1, columns in characters.
     pub fn position(&self, at: Place) -> Option<(u32, u32)> {
         let text = self.files.get(usize::from(at.file))?.text.as_str();
