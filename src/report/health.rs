@@ -8,8 +8,8 @@ pub(super) const FEWEST: u64 = 20;
 /// Nor of fewer bad ones: one of 700 may be chance at any objective.
 const FEWEST_BAD: u64 = 5;
 /// Ten clean seconds are told apart from chance when the last minute would have led one to expect
-/// this many bad events in them.
-const EXPECTED: f64 = 5.0;
+/// this many bad events in them; then chance alone makes them clean once in twenty (e^-3).
+const EXPECTED: f64 = 3.0;
 
 /// How an SLO is doing, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
