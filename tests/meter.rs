@@ -286,7 +286,8 @@ fn recovered() -> View {
         result: "applied".to_owned(),
         age_seconds: 200.0,
         generation: 2,
-        summary: "reloaded, generation 2: 1 changed".to_owned(),
+        summary: "reloaded, generation 2: 1 changed, 1 need a restart".to_owned(),
+        needs_restart: vec!["[safety]".to_owned()],
         ..Reload::default()
     });
     view
@@ -595,8 +596,9 @@ prop_compose! {
         generation in count(),
         summary in text(),
         errors in proptest::collection::vec(text(), 0..3),
+        needs_restart in proptest::collection::vec(text(), 0..2),
     ) -> Reload {
-        Reload { result, at: String::new(), age_seconds, generation, summary, errors, needs_restart: Vec::new() }
+        Reload { result, at: String::new(), age_seconds, generation, summary, errors, needs_restart }
     }
 }
 

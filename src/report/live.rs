@@ -120,7 +120,6 @@ impl Live {
             watched: reloads.watched,
             scenario_wrong: reloads.wrong,
             reload: reloads.last.as_ref().map(reload),
-            scenario_wrong: reloads.wrong,
             pending: reloads.pending.as_ref().map(|report| Pending {
                 summary: report.headline(),
                 widens: report.changes.widened.clone(),

@@ -541,6 +541,12 @@ fn more(view: &View) -> Vec<Line> {
             clean(&reload.summary)
         )));
     }
+    let restart = view.reload.iter().flat_map(|reload| &reload.needs_restart);
+    let restart: Vec<String> = restart.map(|what| clean(what)).collect();
+    if !restart.is_empty() {
+        let text = format!("  restart  needed for what the files say of {}", restart.join(", "));
+        lines.push(Line::new().add(Tone::Warn, text));
+    }
     // The latest are the ones being talked about.
     for note in view.notes.iter().rev().take(2).rev() {
         lines.push(Line::of(format!(

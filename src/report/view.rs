@@ -68,8 +68,6 @@ pub struct View {
     pub scenario_wrong: bool,
     /// The last reload there was.
     pub reload: Option<Reload>,
-    /// The files have mistakes, so that what runs is not what they say.
-    pub scenario_wrong: bool,
     /// A reload that waits for somebody to accept it.
     pub pending: Option<Pending>,
     /// Live changes in force.
