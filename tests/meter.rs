@@ -119,6 +119,7 @@ fn healthy() -> View {
 fn burning_injected() -> View {
     let mut view = healthy();
     view.slos[0] = pay([32, 0, 2], [187, 3, 17], [290, 5, 22]);
+    view.faults[0].services = vec!["checkout".to_owned()];
     view.operations = vec![Operations {
         route: "charge".to_owned(),
         attempts: 4_001,
@@ -200,7 +201,7 @@ fn held_reload() -> View {
         result: "held".to_owned(),
         age_seconds: 12.0,
         generation: 2,
-        summary: "1 fault widened, 1 comment".to_owned(),
+        summary: "held: 1 widened, 1 changed; `backburn reload --accept` applies it".to_owned(),
         ..Reload::default()
     });
     view.pending = Some(Pending {
@@ -216,6 +217,8 @@ fn held_reload() -> View {
 
 fn rejected_reload() -> View {
     let mut view = burning_injected();
+    view.scenario_wrong = true;
+    view.generation = 2;
     view.reload = Some(Reload {
         result: "rejected".to_owned(),
         age_seconds: 4.0,
@@ -279,6 +282,14 @@ fn recovered() -> View {
     view.next_phase = None;
     view.slos[0].now = events(500, [0; 3], 0.001);
     view.faults.iter_mut().for_each(|fault| fault.active = false);
+    view.reload = Some(Reload {
+        result: "applied".to_owned(),
+        age_seconds: 200.0,
+        generation: 2,
+        summary: "reloaded, generation 2: 1 changed, 1 need a restart".to_owned(),
+        needs_restart: vec!["[safety]".to_owned()],
+        ..Reload::default()
+    });
     view
 }
 
@@ -410,7 +421,10 @@ fn status_is_a_view() {
         let answer = crate::support::exchange(crate::support::host(&url), request);
         assert_eq!(crate::support::status_of(&answer), 503);
     }
-    proxy.until("counted", |proxy| proxy.json("/api/v1/status")["requests"] == 30);
+    // The last minute is made of whole seconds.
+    proxy.until("a second is over", |proxy| {
+        proxy.json("/api/v1/status")["slos"][0]["last_minute"]["events"] == 30
+    });
     let status = proxy.json("/api/v1/status");
     // Names that programs rely on.
     let keys = [
@@ -582,8 +596,9 @@ prop_compose! {
         generation in count(),
         summary in text(),
         errors in proptest::collection::vec(text(), 0..3),
+        needs_restart in proptest::collection::vec(text(), 0..2),
     ) -> Reload {
-        Reload { result, at: String::new(), age_seconds, generation, summary, errors, needs_restart: Vec::new() }
+        Reload { result, at: String::new(), age_seconds, generation, summary, errors, needs_restart }
     }
 }
 
@@ -596,6 +611,7 @@ fn any_view() -> BoxedStrategy<View> {
             operations: figures.operations,
             refused: figures.refused,
             reload: day.reload,
+            scenario_wrong: day.scenario_wrong,
             pending: day.pending,
             overrides: day.overrides,
             notes: day.notes,
@@ -679,13 +695,14 @@ fn any_events_of_the_day() -> BoxedStrategy<View> {
         text,
     });
     (
-        proptest::option::of(any_reload().boxed()),
+        (proptest::option::of(any_reload().boxed()), any::<bool>()),
         proptest::option::of(pending.boxed()),
         proptest::collection::vec(change.boxed(), 0..3),
         proptest::collection::vec(note.boxed(), 0..4),
     )
-        .prop_map(|(reload, pending, overrides, notes)| View {
+        .prop_map(|((reload, scenario_wrong), pending, overrides, notes)| View {
             reload,
+            scenario_wrong,
             pending,
             overrides,
             notes,

@@ -58,7 +58,6 @@ impl Running {
             }
             let now = crate::clock::now();
             self.control.tick(now);
-            self.live.sample(now);
             if let Some(path) = &self.halt_file
                 && !self.control.is_halted()
                 && path.exists()

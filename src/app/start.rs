@@ -257,13 +257,13 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         held: None,
     };
     let reloading = tokio::spawn(reloader.run(watcher, calls));
-    let live = Arc::new(Live::new(
-        Arc::clone(&control),
-        Arc::clone(&reloads),
+    let live = Arc::new(Live {
+        control: Arc::clone(&control),
+        reloads: Arc::clone(&reloads),
         held,
-        instance.to_json(),
-        now,
-    ));
+        instance: instance.to_json(),
+        began: now,
+    });
     let state = Arc::new(AdminState {
         control: Arc::clone(&control),
         reloads: Arc::clone(&reloads),

@@ -1,19 +1,19 @@
 //! What an SLO's figures mean, in one word and in one sentence.
 
-use super::view::Slo;
+use super::view::{Slo, View};
 use super::words;
 
 /// Of fewer events no rate is told: one bad request in five is no "200 times too fast".
-pub const FEWEST: u64 = 20;
+pub(super) const FEWEST: u64 = 20;
 /// Nor of fewer bad ones: one of 700 may be chance at any objective.
 const FEWEST_BAD: u64 = 5;
 /// Ten clean seconds are told apart from chance when the last minute would have led one to expect
-/// this many bad events in them.
-const EXPECTED: f64 = 5.0;
+/// this many bad events in them; then chance alone makes them clean once in twenty (e^-3).
+const EXPECTED: f64 = 3.0;
 
 /// How an SLO is doing, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Health {
+pub(super) enum Health {
     /// Never an event, or none in the last minute.
     NoTraffic,
     /// The budget outlasts its window at this rate.
@@ -29,7 +29,8 @@ pub enum Health {
 }
 
 impl Health {
-    pub fn of(slo: &Slo) -> Self {
+    /// What the figures say.
+    pub(super) fn of(slo: &Slo) -> Self {
         let minute = slo.last_minute;
         if slo.budget_consumed.ratio.is_some_and(|ratio| ratio >= 1.0) {
             return Self::Gone;
@@ -52,7 +53,7 @@ impl Health {
     }
 
     /// The word that says it.
-    pub fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::NoTraffic => "NO TRAFFIC",
             Self::Fine => "OK",
@@ -66,8 +67,8 @@ impl Health {
 
 /// What goes on and what the drill has cost, for somebody who has never seen an error budget:
 /// "At this rate the 28-day budget of pay is gone in 2h10m; this drill has burned 0.31% of it:
-/// 0.29% injected, 0.02% organic." `name`: what to call the SLO.
-pub fn sentence(slo: &Slo, name: &str) -> String {
+/// 0.29% injected, 0.02% organic." `name`: what to call the SLO; `aside`: see [`elsewhere`].
+pub(super) fn sentence(slo: &Slo, name: &str, aside: &str) -> String {
     if slo.total == 0 {
         return format!("No traffic on {name} yet.");
     }
@@ -92,11 +93,11 @@ pub fn sentence(slo: &Slo, name: &str) -> String {
         }
         Health::Fine => format!("At this rate the {budget} of {name} lasts"),
     };
-    format!("{rate}; this drill has burned {}.", bill(slo, "it"))
+    format!("{rate}; this drill has burned {}{aside}.", bill(slo, "it"))
 }
 
 /// What the drill cost, by cause: "0.31% of it: 0.29% injected, 0.02% organic".
-pub fn bill(slo: &Slo, it: &str) -> String {
+pub(super) fn bill(slo: &Slo, it: &str) -> String {
     let consumed = &slo.budget_consumed;
     let total = consumed.ratio.unwrap_or(0.0);
     if slo.bad == 0 {
@@ -122,11 +123,21 @@ pub fn bill(slo: &Slo, it: &str) -> String {
     }
 }
 
+/// Where the faults were, when all is organic and they were on other services: " (the faults are on
+/// payments)".
+pub(super) fn elsewhere(slo: &Slo, view: &View) -> String {
+    let services = view.faulted_elsewhere(slo);
+    if services.is_empty() || slo.organic == 0 || slo.organic < slo.bad {
+        return String::new();
+    }
+    format!(" (the faults are on {})", words::clean(&services.join(" and ")))
+}
+
 /// Whose fault a bad event was, in the order they are always told.
-pub const CAUSES: [&str; 3] = ["injected", "masked", "organic"];
+const CAUSES: [&str; 3] = ["injected", "masked", "organic"];
 
 /// "32 injected, 2 organic", or "none bad".
-pub fn causes(counts: [u64; 3]) -> String {
+pub(super) fn causes(counts: [u64; 3]) -> String {
     let told = CAUSES.into_iter().zip(counts).filter(|(_, count)| *count > 0);
     let told: Vec<String> =
         told.map(|(cause, count)| format!("{} {cause}", words::thousands(count))).collect();
@@ -225,7 +236,7 @@ mod tests {
         for (slo, health, text) in cases {
             assert_eq!(Health::of(&slo), health, "{text}");
             if !text.is_empty() {
-                assert_eq!(sentence(&slo, "pay"), text);
+                assert_eq!(sentence(&slo, "pay", ""), text);
             }
         }
     }

@@ -103,7 +103,11 @@ impl Line {
     /// Not wider than the canvas, with a mark where something was cut off, and in its colours.
     pub(super) fn paint(&self, canvas: &Canvas) -> String {
         if !canvas.unicode && self.0.iter().any(|(_, text)| !text.is_ascii()) {
-            let ascii = |c: char| if c.is_ascii() { c } else { '?' };
+            let ascii = |c: char| match c {
+                '→' => '>',
+                c if c.is_ascii() => c,
+                _ => '?',
+            };
             let spans =
                 self.0.iter().map(|(tone, text)| (*tone, text.chars().map(ascii).collect()));
             return Self(spans.collect()).paint(canvas);

@@ -1,9 +1,8 @@
 //! Fills a [`View`] from what runs. The one place that knows both sides: a figure that the drill
 //! learns to tell is put into the view here, and shown everywhere.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
@@ -22,53 +21,28 @@ use crate::sli::snapshot::FaultCounts;
 use crate::sli::{Counts, SloCounts, Snapshot};
 use crate::units::show_duration;
 
-/// What "now" looks back on.
-const NOW: Duration = Duration::from_secs(10);
-/// What a burn rate "now" looks back on: ten seconds at a drill's traffic hold too few bad events
-/// to tell a rate from.
-const MINUTE: Duration = Duration::from_secs(60);
-/// How far apart samples are.
-const STEP: Duration = Duration::from_secs(1);
+/// What "now" looks back on, in seconds.
+const NOW: u64 = 10;
+/// What "at this rate" looks back on: ten seconds hold too few bad events to tell a rate from.
+const MINUTE: u64 = 60;
 
 /// The drill as it runs.
 #[derive(Debug)]
 pub struct Live {
-    control: Arc<Control>,
-    reloads: Arc<Reloads>,
-    held: Arc<AtomicUsize>,
-    instance: Value,
-    began: Instant,
-    recent: Mutex<Recent>,
+    pub control: Arc<Control>,
+    pub reloads: Arc<Reloads>,
+    /// Requests that faults hold now.
+    pub held: Arc<AtomicUsize>,
+    /// The ready file's content.
+    pub instance: Value,
+    /// When counting began.
+    pub began: Instant,
 }
 
 impl Live {
-    /// `instance`: the ready file's content. `now`: when counting begins.
-    pub fn new(
-        control: Arc<Control>,
-        reloads: Arc<Reloads>,
-        held: Arc<AtomicUsize>,
-        instance: Value,
-        now: Instant,
-    ) -> Self {
-        let recent = Mutex::new(Recent::new(now));
-        Self { control, reloads, held, instance, began: now, recent }
-    }
-
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Requests that faults hold now.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
-    }
-
-    /// Remembers the counts, for later looks back; to be called at least once a second.
-    pub fn sample(&self, now: Instant) {
-        if self.recent().is_due(now) {
-            let snapshot = self.control.snapshot();
-            self.recent().push(now, &snapshot);
-        }
     }
 
     /// The drill at a glance.
@@ -77,10 +51,11 @@ impl Live {
         let standing = control.standing(now);
         let stage = control.stage.load_full();
         let plan = &stage.plan;
-        let snapshot = control.ledger().snapshot(plan);
+        let ledger = control.ledger();
+        let snapshot = ledger.snapshot(plan);
+        let second = control.second(now);
         let reloads = self.reloads.standing();
         let recorded = now.saturating_duration_since(self.began);
-        let recent = self.recent();
         let slos = snapshot.slos.iter().enumerate();
         let faults = snapshot.faults.iter().enumerate();
         let longest = plan.safety.max_drill.filter(|_| !standing.over);
@@ -103,7 +78,7 @@ impl Live {
             phase: phase(&stage, &standing, now),
             next_phase: next_phase(&stage),
             requests: snapshot.requests,
-            requests_per_second: recent.per_second(now, snapshot.requests),
+            requests_per_second: ledger.recent_rate(second),
             active: snapshot.active,
             held: self.held() as u64,
             refused: snapshot
@@ -113,13 +88,11 @@ impl Live {
                 .collect(),
             slos: slos
                 .map(|(at, counts)| Slo {
-                    services: services(plan, |route| {
-                        route.slos.iter().any(|id| usize::from(*id) == at)
-                    }),
+                    services: services(plan, |route| plan.slos[at].counts.contains(&route.name)),
                     ..slo(
                         counts,
-                        recent.events(now, NOW, counts),
-                        recent.events(now, MINUTE, counts),
+                        events(ledger.recent(&counts.name, second, NOW), counts),
+                        events(ledger.recent(&counts.name, second, MINUTE), counts),
                         recorded,
                     )
                 })
@@ -180,6 +153,18 @@ fn services(plan: &Plan, of: impl Fn(&crate::plan::Route) -> bool) -> Vec<String
         .filter(|(id, _)| picked.iter().any(|service| usize::from(*service) == *id))
         .map(|(_, service)| service.name.to_string())
         .collect()
+}
+
+fn events(seen: Counts, slo: &SloCounts) -> Events {
+    let (bad, events) = (seen.bad(), seen.total());
+    Events {
+        events,
+        bad,
+        injected: seen.injected,
+        masked: seen.masked,
+        organic: seen.organic,
+        burn_rate: budget::burn_rate(bad, events, slo.objective),
+    }
 }
 
 fn slo(counts: &SloCounts, now: Events, last_minute: Events, recorded: Duration) -> Slo {
@@ -318,14 +303,7 @@ fn phase_slo(slo: &SloCounts, counts: Counts, recorded: Duration) -> PhaseSlo {
     let consumed = |bad| budget::consumed_scaled(bad, total, slo.objective, recorded, slo.window);
     PhaseSlo {
         name: slo.name.to_string(),
-        events: Events {
-            events: total,
-            bad,
-            injected: counts.injected,
-            masked: counts.masked,
-            organic: counts.organic,
-            burn_rate: budget::burn_rate(bad, total, slo.objective),
-        },
+        events: events(counts, slo),
         budget_consumed: Consumed {
             basis: "scaled".to_owned(),
             ratio: consumed(bad),
@@ -369,70 +347,6 @@ fn age(at: SystemTime) -> f64 {
     crate::clock::wall().duration_since(at).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// The counts as they were at each of the last sixty seconds.
-#[derive(Debug)]
-struct Recent(VecDeque<Sample>);
-
-#[derive(Debug)]
-struct Sample {
-    at: Instant,
-    requests: u64,
-    slos: Vec<(Arc<str>, [u64; 4])>,
-}
-
-fn cells(counts: &SloCounts) -> [u64; 4] {
-    [counts.good, counts.injected, counts.masked, counts.organic]
-}
-
-impl Recent {
-    fn new(now: Instant) -> Self {
-        Self(VecDeque::from([Sample { at: now, requests: 0, slos: Vec::new() }]))
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.0.back().is_none_or(|last| now.saturating_duration_since(last.at) >= STEP)
-    }
-
-    fn push(&mut self, now: Instant, snapshot: &Snapshot) {
-        let slos = snapshot.slos.iter().map(|slo| (Arc::clone(&slo.name), cells(slo))).collect();
-        self.0.push_back(Sample { at: now, requests: snapshot.requests, slos });
-        // One sample at least as old as the longest look back.
-        while self.0.get(1).is_some_and(|next| now.saturating_duration_since(next.at) >= MINUTE) {
-            self.0.pop_front();
-        }
-    }
-
-    /// The sample whose age is nearest to `back`.
-    fn before(&self, now: Instant, back: Duration) -> Option<&Sample> {
-        let off = |sample: &&Sample| now.saturating_duration_since(sample.at).abs_diff(back);
-        self.0.iter().min_by_key(off)
-    }
-
-    fn per_second(&self, now: Instant, requests: u64) -> f64 {
-        let Some(then) = self.before(now, NOW) else { return 0.0 };
-        let seconds = now.saturating_duration_since(then.at).as_secs_f64();
-        let more = requests.saturating_sub(then.requests);
-        if seconds > 0.0 { more as f64 / seconds } else { 0.0 }
-    }
-
-    /// What an SLO saw in the last `back`.
-    fn events(&self, now: Instant, back: Duration, counts: &SloCounts) -> Events {
-        let then = self.before(now, back).and_then(|sample| {
-            let known = sample.slos.iter().find(|(name, _)| *name == counts.name);
-            known.map(|(_, cells)| *cells)
-        });
-        // An SLO that is younger than the sample began at zero.
-        let then = then.unwrap_or_default();
-        let here = cells(counts);
-        let [good, injected, masked, organic] =
-            std::array::from_fn(|at| here[at].saturating_sub(then[at]));
-        let bad = injected + masked + organic;
-        let events = good + bad;
-        let burn_rate = budget::burn_rate(bad, events, counts.objective);
-        Events { events, bad, injected, masked, organic, burn_rate }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -469,37 +383,5 @@ mod tests {
         close(slo.time_to_exhaustion_seconds, (1.0 - 0.004_960_317_46) * 2_419_200.0 / 20.0);
         assert_eq!((slo.total, slo.bad, slo.window.as_str()), (30_000, 600, "28d"));
         assert_eq!(slo.excluded["client_gone"], 3);
-    }
-
-    #[test]
-    fn looks_back_by_the_clock() {
-        let start = crate::clock::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut recent = Recent::new(start);
-        let snapshot = |seconds: u64| Snapshot {
-            requests: seconds * 50,
-            slos: vec![counts(seconds * 49, seconds, 0)],
-            ..Snapshot::default()
-        };
-        // In the first seconds it looks back on what there is.
-        let seen = recent.events(at(2), NOW, &counts(98, 2, 0));
-        assert_eq!((seen.events, seen.injected), (100, 2));
-        for second in 1..=300 {
-            assert!(recent.is_due(at(second)));
-            recent.push(at(second), &snapshot(second));
-            assert!(!recent.is_due(at(second)));
-        }
-        assert_eq!(recent.0.len(), 61);
-        let now = counts(300 * 49, 300, 0);
-        let seen = recent.events(at(300), NOW, &now);
-        assert_eq!((seen.events, seen.bad, seen.injected), (500, 10, 10));
-        assert!((seen.burn_rate.unwrap() - 20.0).abs() < 1e-9);
-        assert_eq!(recent.events(at(300), MINUTE, &now).events, 3_000);
-        assert!((recent.per_second(at(300), 15_000) - 50.0).abs() < 1e-9);
-        // Nobody sampled for a while: the time it really was.
-        assert!((recent.per_second(at(320), 15_500) - 25.0).abs() < 1e-9);
-        // An SLO that came with a reload.
-        let young = SloCounts { name: "new".into(), ..counts(7, 0, 1) };
-        assert_eq!(recent.events(at(300), NOW, &young).events, 8);
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! A sentence comes first, the figures behind it after. Nothing is told by colour alone.
 
-use super::health::{FEWEST, Health, causes, sentence};
+use super::health::{FEWEST, Health, causes, elsewhere, sentence};
 use super::line::{Canvas, Line, Tone, elide, fit, table, table_width, wrap};
-use super::view::{Events, Fault, Reload, Slo, View};
+use super::view::{Events, Fault, Slo, View};
 use super::words::{self, clean, named, thousands};
 
 /// Cells of the bar that splits bad events by cause.
@@ -34,8 +34,8 @@ pub fn plain(view: &View) -> String {
         words::rate(view.requests_per_second),
         thousands(view.held)
     ));
-    if let Some(reload) = view.reload.as_ref().filter(|reload| reload.result == "rejected") {
-        parts.push(format!("reload REJECTED, generation {} is live", reload.generation));
+    if view.scenario_wrong {
+        parts.push(format!("reload REJECTED, generation {} is live", view.generation));
     }
     for slo in &view.slos {
         let Some(good) = words::good_share(slo.good, slo.total) else {
@@ -173,7 +173,7 @@ fn standing(view: &View, canvas: &Canvas) -> (&'static str, Tone, String, Option
             canvas.mark("□", "-"),
             Tone::Strong,
             "OVER".to_owned(),
-            nothing("the drill's time is over, recording goes on"),
+            nothing("the drill is over, and recording goes on until `backburn finish`"),
         ),
         "running" => (canvas.mark("►", ">"), Tone::Good, "RUNNING".to_owned(), None),
         other => (canvas.mark("·", "?"), Tone::Warn, clean(other).to_uppercase(), None),
@@ -182,12 +182,14 @@ fn standing(view: &View, canvas: &Canvas) -> (&'static str, Tone, String, Option
 
 /// Where the drill is and what comes next: `brownout 2/3  0:41 left  next: recovery`.
 fn phase(view: &View) -> Option<String> {
+    if view.state == "finished" {
+        return None;
+    }
     let Some(phase) = &view.phase else {
         if view.state == "waiting" {
             return view.next_phase.as_ref().map(|next| format!("first: {next}"));
         }
-        let left = view.ends_in_seconds.filter(|_| view.state != "finished")?;
-        let left = words::clock(left);
+        let left = words::clock(view.ends_in_seconds?);
         return Some(match view.state.as_str() {
             "running" => format!("injection ends in {left}"),
             _ => format!("{left} left"),
@@ -257,7 +259,7 @@ fn alerts(view: &View, canvas: &Canvas) -> Vec<Line> {
     if let Some(why) = view.pass_through.as_ref().filter(|_| view.state != "running") {
         alert(Tone::Warn, "PASS-THROUGH:", &format!("nothing is ever injected: {why}."));
     }
-    if let Some(reload) = view.reload.as_ref().filter(|reload| reload.result == "rejected") {
+    if let Some(reload) = view.reload.as_ref().filter(|_| view.scenario_wrong) {
         let first = reload.errors.first().map_or("", String::as_str);
         let others = match reload.errors.len() {
             0 | 1 => String::new(),
@@ -320,7 +322,12 @@ fn slos(view: &View, canvas: &Canvas) -> Vec<Vec<Line>> {
             .add(tone, format!("{mark} {}", health.word()))
             .plain("  ")
             .plain(bar(slo.drill().causes(), canvas));
-        let mut block = wrap(first, &sentence(slo, &name_of(slo, view)), canvas.columns, 2);
+        let mut block = wrap(
+            first,
+            &sentence(slo, &name_of(slo, view), &elsewhere(slo, view)),
+            canvas.columns,
+            2,
+        );
         let figures: Vec<Line> = lines.by_ref().take(2).collect();
         if slo.total > 0 {
             block.extend(figures);
@@ -525,8 +532,20 @@ fn more(view: &View) -> Vec<Line> {
             format!("  set      {} = {}", clean(&change.key), clean(&change.value)),
         ));
     }
-    if let Some(reload) = view.reload.as_ref().filter(|reload| reload.result != "rejected") {
-        lines.push(Line::of(format!("  reload   {}", reloaded(reload))));
+    // Alerts tell of the others.
+    let told = view.scenario_wrong || view.pending.is_some();
+    if let Some(reload) = view.reload.as_ref().filter(|_| !told) {
+        lines.push(Line::of(format!(
+            "  reload   {}: {}",
+            words::ago(reload.age_seconds),
+            clean(&reload.summary)
+        )));
+    }
+    let restart = view.reload.iter().flat_map(|reload| &reload.needs_restart);
+    let restart: Vec<String> = restart.map(|what| clean(what)).collect();
+    if !restart.is_empty() {
+        let text = format!("  restart  needed for what the files say of {}", restart.join(", "));
+        lines.push(Line::new().add(Tone::Warn, text));
     }
     // The latest are the ones being talked about.
     for note in view.notes.iter().rev().take(2).rev() {
@@ -537,17 +556,6 @@ fn more(view: &View) -> Vec<Line> {
         )));
     }
     lines
-}
-
-fn reloaded(reload: &Reload) -> String {
-    let summary = clean(&reload.summary);
-    let colon = if summary.is_empty() { "" } else { ": " };
-    format!(
-        "{} {}, generation {}{colon}{summary}",
-        clean(&reload.result),
-        words::ago(reload.age_seconds),
-        reload.generation
-    )
 }
 
 /// What the words for causes mean, for whoever sees them for the first time.

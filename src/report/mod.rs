@@ -2,7 +2,7 @@
 //! terminal shows, the line for pipes, and the closing summary. Everything but [`Live`], which
 //! fills a view from what runs, is text in, text out.
 
-pub mod health;
+mod health;
 pub mod line;
 pub mod live;
 pub mod meter;

@@ -1,9 +1,10 @@
 //! The closing summary: what the drill cost and whose doing it was, per SLO, phase and fault. A
 //! [`View`] in, text for people out.
 
-use super::health::{bill, causes};
+use super::health::{bill, causes, elsewhere};
 use super::view::{Fault, Slo, View};
 use super::words::{self, clean, named, thousands};
+use crate::plan::{AFTER, BEFORE};
 
 /// The whole summary; every line ends in a line break.
 pub fn render(view: &View) -> String {
@@ -65,7 +66,8 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
         words::objective(slo.objective)
     )];
     if slo.bad > 0 {
-        lines.push(format!("      {} bad{}", thousands(slo.bad), whose(slo)));
+        let aside = elsewhere(slo, view);
+        lines.push(format!("      {} bad{}{aside}", thousands(slo.bad), whose(slo)));
     }
     let budget = format!("the {} budget", words::window(slo.window_seconds));
     lines.push(format!("      cost {}", bill(slo, &budget)));
@@ -78,8 +80,8 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
             bad => format!(", {} bad: {}", thousands(bad), causes(events.causes())),
         };
         lines.push(format!(
-            "      in {:<12} {}{bad}",
-            clean(&phase.phase),
+            "      {:<12} {}{bad}",
+            named_phase(&phase.phase),
             match good {
                 Some(good) => format!("{good} good of {}", thousands(events.events)),
                 None => "no traffic".to_owned(),
@@ -91,6 +93,12 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
         lines.push(format!("      not counted: {excluded}"));
     }
     lines
+}
+
+/// A phase's name; what is no phase is in brackets.
+fn named_phase(name: &str) -> String {
+    let name = clean(name);
+    if [BEFORE, AFTER].contains(&name.as_str()) { format!("({name})") } else { name }
 }
 
 /// Whose doing the bad ones were: backburn's, or the service's own (which a fault may have masked).
@@ -135,8 +143,8 @@ fn of_fault(fault: &Fault, view: &View) -> Vec<String> {
     for (phase, hits) in phases.iter().filter(|_| phases.len() > 1) {
         let share = words::part_share(hits.hit, hits.eligible);
         lines.push(format!(
-            "      in {:<12} {}",
-            clean(&phase.phase),
+            "      {:<12} {}",
+            named_phase(&phase.phase),
             share.map_or("no request was eligible".to_owned(), |share| format!(
                 "applied {share} ({} of {})",
                 thousands(hits.hit),

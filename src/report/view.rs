@@ -10,7 +10,7 @@ use serde_json::Value;
 /// A drill, as it stands. Fields that are missing (an older instance answered) are empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own in the JSON")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own in the JSON")]
 pub struct View {
     /// The scenario's name.
     pub name: String,
@@ -44,7 +44,7 @@ pub struct View {
     pub next_phase: Option<String>,
     /// Requests that ended.
     pub requests: u64,
-    /// Over the last 10 s.
+    /// Over the last 5 s.
     pub requests_per_second: f64,
     /// Requests under way.
     pub active: i64,
@@ -85,6 +85,22 @@ impl View {
         let mut all = slos.chain(self.faults.iter().map(|fault| &fault.services)).flatten();
         let first = all.next();
         all.any(|service| Some(service) != first)
+    }
+
+    /// The services that were faulted in this drill, if none of them is the SLO's: whatever is bad
+    /// there is what its service made of it, or would have been bad anyway.
+    pub fn faulted_elsewhere(&self, slo: &Slo) -> Vec<&str> {
+        let hit = self.faults.iter().filter(|fault| fault.drill.hit > 0);
+        let mut services: Vec<&str> = Vec::new();
+        for service in hit.flat_map(|fault| &fault.services) {
+            if slo.services.contains(service) {
+                return Vec::new();
+            }
+            if !services.contains(&service.as_str()) {
+                services.push(service);
+            }
+        }
+        services
     }
 }
 
@@ -231,6 +247,7 @@ pub struct Hits {
 }
 
 impl Hits {
+    /// With the share they come to.
     pub fn new(eligible: u64, hit: u64) -> Self {
         let applied_ratio = (eligible > 0).then(|| hit as f64 / eligible as f64);
         Self { eligible, hit, applied_ratio }
@@ -293,7 +310,7 @@ pub struct Reload {
     pub age_seconds: f64,
     /// The plan in force after it.
     pub generation: u64,
-    /// What changed, in one line.
+    /// What came of it, in one line.
     pub summary: String,
     /// What the files say and this process cannot do any more.
     pub needs_restart: Vec<String>,
