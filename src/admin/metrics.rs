@@ -176,6 +176,14 @@ impl View {
             MetricType::Gauge,
         )?
         .put(&none, ConstGauge::new(self.snapshot.active))?;
+        family(
+            encoder,
+            "backburn_streams_interrupted",
+            "Streams that the service cut after they had been counted",
+            None,
+            MetricType::Counter,
+        )?
+        .put(&none, ConstCounter::new(self.snapshot.interrupted))?;
         let mut refused = family(
             encoder,
             "backburn_refused",

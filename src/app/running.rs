@@ -38,6 +38,7 @@ pub struct Running {
     pub(super) threads: Vec<JoinHandle<io::Result<()>>>,
     pub(super) admin: tokio::task::JoinHandle<io::Result<()>>,
     pub(super) close_admin: watch::Sender<bool>,
+    pub(super) lame_duck: Duration,
     pub(super) _run_files: Option<RunFiles>,
     /// Client connections there is room for.
     pub connections: usize,
@@ -76,6 +77,8 @@ impl Running {
         self.control.finish(crate::clock::now());
         self.ready.store(false, Ordering::Relaxed);
         self.reloading.abort();
+        // Who looks at readiness needs a moment to look elsewhere.
+        tokio::time::sleep(self.lame_duck).await;
         // Without receivers there is nobody left to tell.
         let _ = self.draining.send(true);
         while self.acceptors.join_next().await.is_some() {}

@@ -26,8 +26,6 @@ use crate::sli::Ledger;
 
 /// Descriptors kept back for listeners, admin, files and the runtime's own.
 const RESERVE: u64 = 64;
-/// How long an orderly end waits for requests in flight.
-pub(super) const DRAIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Options {
@@ -188,9 +186,17 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         own_ports: own_ports.into(),
         never: Never::default(),
         epoch: now,
+        instance: crate::dice::random_seed(),
+        own: own.clone().into(),
     });
     mark_never(&plan.services, &plan.safety, &shared).await;
 
+    let drain = plan.proxy.timeouts.drain;
+    let lame_duck = plan.proxy.lame_duck.unwrap_or_else(|| {
+        // There, endpoints are taken out of service while the process is told to end.
+        let kubernetes = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        Duration::from_secs(if kubernetes { 5 } else { 0 })
+    });
     let mut senders = Vec::new();
     let mut threads = Vec::new();
     for id in 0..workers {
@@ -199,7 +205,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         let durations = ledger.durations();
         let thread = thread::Builder::new()
             .name(format!("worker-{id}"))
-            .spawn(move || worker::run(id, shared, sockets, durations, DRAIN))
+            .spawn(move || worker::run(id, shared, sockets, durations, drain))
             .map_err(StartError::Os)?;
         senders.push(sender);
         threads.push(thread);
@@ -207,6 +213,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 
     // Half of the descriptors for clients, half for upstreams.
     let room = files.map_or(500_000, |files| (files.saturating_sub(RESERVE) / 2).max(16));
+    let room = plan.proxy.limits.connections.map_or(room, |most| room.min(u64::from(most)));
     let room = Arc::new(Semaphore::new(
         usize::try_from(room).unwrap_or(500_000).min(Semaphore::MAX_PERMITS),
     ));
@@ -306,6 +313,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         threads,
         admin,
         close_admin,
+        lame_duck,
         _run_files: run_files,
         connections: room.available_permits(),
     })
@@ -341,13 +349,7 @@ pub(super) async fn own_address(
 ) -> Option<(String, SocketAddr)> {
     for service in services {
         for address in resolve(service).await {
-            let is_own = own.iter().any(|bound| {
-                bound.port() == address.port()
-                    && (bound.ip() == address.ip()
-                        || address.ip().is_unspecified()
-                        || (bound.ip().is_unspecified() && address.ip().is_loopback()))
-            });
-            if is_own {
+            if listen::is_own(own, address) {
                 return Some((service.name.to_string(), address));
             }
         }

@@ -1,15 +1,13 @@
 //! Scenario → plan: pure, and every mistake at once.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::Uri;
 
 use super::faults::{self, Covered};
 use super::matcher::Matcher;
-use super::{
-    Plan, Proxy, Route, RouteId, Service, ServiceId, phases, routes, safety, slos, warnings,
-};
+use super::{Plan, Route, RouteId, Service, ServiceId, phases, routes, safety, slos, warnings};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
 use crate::scenario::{HostHeader, Scenario, ServiceSpec};
 
@@ -55,15 +53,7 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     let faults = faults::compile(scenario, &mut covered, &mut notes);
     let phases = phases::compile(scenario, &covered, &faults, &mut notes);
     let slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
-    let proxy = Proxy {
-        listen: scenario
-            .proxy
-            .listen
-            .as_ref()
-            .map_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8900), |listen| listen.value),
-        workers: scenario.proxy.workers.as_ref().map(|workers| workers.value),
-        max_held: scenario.proxy.max_held.as_ref().map_or(10_000, |held| held.value),
-    };
+    let proxy = super::proxy::compile(&scenario.proxy, &mut notes);
     let most = usize::from(u16::MAX);
     for (what, count, at) in [
         ("services", services.len(), scenario.services.last().map(|spec| spec.name.at)),
@@ -147,6 +137,7 @@ fn services(
                 name: Located { value: "target".to_owned(), at: upstream.at },
                 url: Some(upstream.clone()),
                 listen: None,
+                protocol: None,
                 host: None,
                 tier: None,
                 title: None,
@@ -179,6 +170,8 @@ fn service(spec: &ServiceSpec, never: &dyn Fn(&str) -> bool, notes: &mut Diagnos
     // Without a usable URL the service is still known by name, so that its routes raise no further
     // complaint; a missing key has been reported where it was read.
     let parts = spec.url.as_ref().map(|url| (url, upstream(&url.value)));
+    let url = spec.url.as_ref().map_or("", |url| &url.value);
+    let protocol = super::service::protocol(url, spec.protocol.as_ref(), notes);
     let (host, port, authority) = match parts {
         Some((_, Ok(parts))) => parts,
         Some((url, Err((message, hint)))) => {
@@ -195,6 +188,7 @@ fn service(spec: &ServiceSpec, never: &dyn Fn(&str) -> bool, notes: &mut Diagnos
         port,
         authority,
         listen: spec.listen.as_ref().map(|listen| listen.value),
+        protocol,
         host_header: spec.host.as_ref().map_or(HostHeader::Keep, |host| host.value),
         tier: spec.tier.as_ref().map(|tier| tier.value.clone()),
         title: spec.title.as_ref().map(|title| title.value.clone()),
@@ -213,8 +207,8 @@ fn upstream(url: &str) -> Result<(String, u16, String), (String, &'static str)> 
     }
     let Ok(uri) = url.parse::<Uri>() else { return fail("not a URL") };
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https" | "h2c") => return fail("only `http` upstreams are served for now"),
+        Some("http" | "h2c") => {}
+        Some("https") => return fail("only `http` and `h2c` upstreams are served for now"),
         _ => return fail("a service's URL begins with `http://`"),
     }
     if url.contains('#') || uri.path_and_query().is_some_and(|path| path != "/") {

@@ -30,13 +30,14 @@ fn urls_that_cannot_be_a_service() {
         ("http://a:0", "port 0"),
         ("http://a#x", "has no path"),
         ("http://a?x", "has no path"),
-        ("h2c://a", "only `http`"),
+        ("https://a", "only `http`"),
     ] {
         let mut notes = Diagnostics::new();
         let spec = ServiceSpec {
             name: Located { value: "a".to_owned(), at: Place::default() },
             url: Some(Located { value: url.to_owned(), at: Place::default() }),
             listen: None,
+            protocol: None,
             host: None,
             tier: None,
             title: None,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::diagnostic::Secrets;
 use crate::fault;
-pub use crate::scenario::HostHeader;
 use crate::scenario::{Clock, Population, StatusPattern};
+pub use crate::scenario::{HostHeader, Protocol};
 use crate::units::Share;
 
 mod compile;
@@ -17,14 +17,17 @@ pub mod explain;
 mod faults;
 pub mod matcher;
 mod phases;
+pub mod proxy;
 mod routes;
 mod safety;
+mod service;
 mod slos;
 mod warnings;
 
 pub use compile::compile;
 pub use condition::{Asked, Conditions, Selector};
 pub use matcher::{Matcher, Rule, Segment};
+pub use proxy::Proxy;
 pub use safety::Safety;
 pub use slos::BAD_STATUS;
 
@@ -59,16 +62,6 @@ pub struct Plan {
     pub secrets: Secrets,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proxy {
-    /// Default `127.0.0.1:8900`.
-    pub listen: SocketAddr,
-    /// `None`: as many as cores.
-    pub workers: Option<u16>,
-    /// Default 10,000.
-    pub max_held: u32,
-}
-
 #[derive(Debug)]
 pub struct Service {
     pub name: Arc<str>,
@@ -79,6 +72,7 @@ pub struct Service {
     /// `host[:port]` as the `Host` field would carry it.
     pub authority: String,
     pub listen: Option<SocketAddr>,
+    pub protocol: Protocol,
     pub host_header: HostHeader,
     pub tier: Option<String>,
     pub title: Option<String>,

@@ -1,24 +1,82 @@
-//! One client connection, shared by the IO side (hyper reads and writes through it) and the
-//! requests on it, which need to know whether the client is still there and how to cut it off.
+//! One client connection, shared by the IO side (hyper reads and writes through it), the requests
+//! on it, which need to know whether the client is still there and how to cut it off, and the
+//! sweep, which cuts what has stopped moving.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use http::HeaderValue;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::sweep::{Patience, Sweep, Tick};
+
+/// How an HTTP/2 connection begins (RFC 9113 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug)]
 pub struct Conn {
     /// Kept for its reference to the socket; always there until the drop.
     socket: Option<OwnedWriteHalf>,
     pub peer: Option<SocketAddr>,
+    peer_text: OnceCell<Option<HeaderValue>>,
+    flags: Flags,
+    progress: Progress,
+    order: Cell<Order>,
+    /// Of the connection's own task.
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
     reset: Cell<bool>,
     begun: Cell<bool>,
+    secure: Cell<bool>,
+    multiplexed: Cell<bool>,
+    tunnel: Cell<bool>,
+    linger: Cell<bool>,
+}
+
+/// What the connection last did, in ticks; 0: not so just now.
+#[derive(Debug)]
+struct Progress {
+    clock: Rc<Sweep>,
+    /// Requests in progress.
+    active: Cell<u32>,
+    /// Since when there is none.
+    quiet: Cell<Tick>,
+    /// When the first byte of the next head came.
+    head: Cell<Tick>,
+    /// Since when the client takes nothing.
+    blocked: Cell<Tick>,
+}
+
+/// What the connection's task is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    GoOn,
+    /// Finish what runs, take nothing new.
+    Finish,
+    /// Drop everything; the reason as counted.
+    Cut(&'static str),
+}
+
+/// What a connection has taken too long over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overdue {
+    /// Nothing has come at all.
+    FirstByte,
+    /// A head that does not end.
+    RequestHead,
+    /// The client takes nothing.
+    WriteStall,
+    /// No request for long: no fault of anybody's.
+    Idle,
 }
 
 /// What hyper reads from and writes to.
@@ -26,19 +84,58 @@ pub struct Conn {
 pub struct Socket {
     read: OwnedReadHalf,
     conn: Rc<Conn>,
+    /// Read while finding out what is spoken, and not handed on yet.
+    early: Early,
+}
+
+#[derive(Debug, Default)]
+struct Early {
+    bytes: [u8; PREFACE.len()],
+    from: usize,
+    to: usize,
+}
+
+/// A request in progress on a connection.
+#[derive(Debug)]
+pub struct Presence(Rc<Conn>);
+
+impl Presence {
+    pub fn conn(&self) -> &Conn {
+        &self.0
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let progress = &self.0.progress;
+        let left = progress.active.get().saturating_sub(1);
+        progress.active.set(left);
+        if left == 0 {
+            progress.quiet.set(progress.clock.now());
+        }
+    }
 }
 
 impl Conn {
-    pub fn open(stream: TcpStream) -> (Rc<Self>, Socket) {
+    pub fn open(stream: TcpStream, clock: &Rc<Sweep>) -> (Rc<Self>, Socket) {
         let peer = stream.peer_addr().ok();
         let (read, write) = stream.into_split();
         let conn = Rc::new(Self {
             socket: Some(write),
             peer,
-            reset: Cell::new(false),
-            begun: Cell::new(false),
+            peer_text: OnceCell::new(),
+            flags: Flags::default(),
+            progress: Progress {
+                clock: Rc::clone(clock),
+                active: Cell::new(0),
+                quiet: Cell::new(clock.now()),
+                head: Cell::new(0),
+                blocked: Cell::new(0),
+            },
+            order: Cell::new(Order::GoOn),
+            waker: RefCell::new(None),
         });
-        (Rc::clone(&conn), Socket { read, conn })
+        (Rc::clone(&conn), Socket { read, conn, early: Early::default() })
     }
 
     /// Returns when the client has closed its side; reads nothing. A client that half-closes and
@@ -50,25 +147,147 @@ impl Conn {
         }
     }
 
-    /// A request has arrived on it.
+    /// A request's head has arrived on it.
     pub fn begin(&self) {
-        self.begun.set(true);
+        self.flags.begun.set(true);
+        self.progress.head.set(0);
+        self.progress.quiet.set(self.progress.clock.now());
     }
 
     pub fn has_begun(&self) -> bool {
-        self.begun.get()
+        self.flags.begun.get()
+    }
+
+    /// Counts a request as in progress until the guard is dropped.
+    pub fn enter(self: &Rc<Self>) -> Presence {
+        self.progress.active.set(self.progress.active.get() + 1);
+        Presence(Rc::clone(self))
     }
 
     /// From now on, closing this connection sends RST instead of FIN.
     pub fn reset_on_close(&self) {
-        self.reset.set(true);
+        self.flags.reset.set(true);
+    }
+
+    pub fn is_secure(&self) -> bool {
+        self.flags.secure.get()
+    }
+
+    /// It speaks TLS.
+    pub fn secured(&self) {
+        self.flags.secure.set(true);
+    }
+
+    /// It speaks HTTP/2: a byte is not the beginning of a request.
+    pub fn multiplexed(&self) {
+        self.flags.multiplexed.set(true);
+    }
+
+    /// It is no longer HTTP: silence is nobody's fault.
+    pub fn tunnels(&self) {
+        self.flags.tunnel.set(true);
+    }
+
+    /// Closing it must not destroy an answer that the client, still sending, has not read.
+    pub fn linger_on_close(&self) {
+        self.flags.linger.set(true);
+    }
+
+    pub fn lingers(&self) -> bool {
+        self.flags.linger.get()
+    }
+
+    /// The peer's address as `X-Forwarded-For` has it.
+    pub fn peer_text(&self) -> Option<HeaderValue> {
+        let text = self.peer_text.get_or_init(|| {
+            let peer = self.peer?.ip().to_canonical();
+            HeaderValue::try_from(peer.to_string()).ok()
+        });
+        text.clone()
+    }
+
+    /// Tells the connection's task what to do. A cut is never taken back.
+    pub fn order(&self, order: Order) {
+        if matches!(self.order.get(), Order::Cut(_)) {
+            return;
+        }
+        self.order.set(order);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// What to do; the task is woken when that changes.
+    pub fn ordered(&self, context: &mut Context<'_>) -> Order {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        self.order.get()
+    }
+
+    /// Why we cut it, if we did.
+    pub fn cut(&self) -> Option<&'static str> {
+        match self.order.get() {
+            Order::Cut(reason) => Some(reason),
+            Order::GoOn | Order::Finish => None,
+        }
+    }
+
+    /// What it has taken too long over.
+    pub fn overdue(&self, now: Tick, patience: &Patience) -> Option<Overdue> {
+        let progress = &self.progress;
+        // One tick more: it may have begun late in its first.
+        let over = |since: Tick, limit: Tick| since != 0 && now.wrapping_sub(since) > limit;
+        if over(progress.blocked.get(), patience.write_stall) {
+            return Some(Overdue::WriteStall);
+        }
+        if progress.active.get() > 0 || self.flags.tunnel.get() {
+            return None;
+        }
+        let quiet = progress.quiet.get();
+        if progress.head.get() != 0 {
+            return over(progress.head.get(), patience.request_head)
+                .then_some(Overdue::RequestHead);
+        }
+        if !self.flags.begun.get() && !self.flags.multiplexed.get() {
+            return over(quiet, patience.first_byte).then_some(Overdue::FirstByte);
+        }
+        over(quiet, patience.idle).then_some(Overdue::Idle)
+    }
+
+    /// Says something on the wire past hyper, which has nothing to say just now.
+    pub fn say(&self, bytes: &[u8]) {
+        if let Some(socket) = &self.socket
+            && !self.flags.secure.get()
+            && !self.flags.multiplexed.get()
+        {
+            let _ = socket.as_ref().try_write(bytes);
+        }
+    }
+
+    fn has_read(&self) {
+        let progress = &self.progress;
+        if progress.active.get() == 0 && progress.head.get() == 0 && !self.flags.multiplexed.get() {
+            progress.head.set(progress.clock.now());
+        }
+    }
+
+    fn has_written(&self) {
+        self.progress.blocked.set(0);
+    }
+
+    fn cannot_write(&self) {
+        if self.progress.blocked.get() == 0 {
+            self.progress.blocked.set(self.progress.clock.now());
+        }
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
         if let Some(socket) = self.socket.take() {
-            if self.reset.get() {
+            if self.flags.reset.get() {
                 // Fails only when the socket is dead already.
                 let _ = socket.as_ref().set_zero_linger();
             }
@@ -82,6 +301,32 @@ impl Socket {
     fn stream(&self) -> &TcpStream {
         self.read.as_ref()
     }
+
+    /// Reads as little as tells HTTP/2 by prior knowledge from anything else; what was read is
+    /// read again by whoever speaks next.
+    pub async fn is_h2(&mut self) -> io::Result<bool> {
+        let early = &mut self.early;
+        while early.to < PREFACE.len() {
+            let read = self.read.read(&mut early.bytes[early.to..]).await?;
+            early.to += read;
+            if read == 0 || early.bytes[..early.to] != PREFACE[..early.to] {
+                break;
+            }
+            self.conn.has_read();
+        }
+        if early.to > 0 {
+            self.conn.has_read();
+        }
+        Ok(early.bytes == *PREFACE)
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ready = self.stream().poll_write_ready(context);
+        if ready.is_pending() {
+            self.conn.cannot_write();
+        }
+        ready
+    }
 }
 
 impl AsyncRead for Socket {
@@ -90,7 +335,20 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.read).poll_read(context, buffer)
+        let this = &mut *self;
+        if this.early.from < this.early.to {
+            let left = &this.early.bytes[this.early.from..this.early.to];
+            let taken = left.len().min(buffer.remaining());
+            buffer.put_slice(&left[..taken]);
+            this.early.from += taken;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.read).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            this.conn.has_read();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -101,10 +359,13 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.stream().poll_write_ready(context))?;
+            ready!(self.poll_writable(context))?;
             match self.stream().try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                done => {
+                    self.conn.has_written();
+                    return Poll::Ready(done);
+                }
             }
         }
     }
@@ -115,10 +376,13 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.stream().poll_write_ready(context))?;
+            ready!(self.poll_writable(context))?;
             match self.stream().try_write_vectored(slices) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                done => {
+                    self.conn.has_written();
+                    return Poll::Ready(done);
+                }
             }
         }
     }
@@ -132,7 +396,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.conn.reset.get() {
+        if self.conn.flags.reset.get() {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(socket2::SockRef::from(self.stream()).shutdown(std::net::Shutdown::Write))

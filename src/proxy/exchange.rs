@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
+use super::conn::Presence;
 use super::worker::{Taken, Worker};
 use crate::plan::RouteId;
 use crate::sli::{End, Hit, Origin, Outcome};
@@ -20,11 +21,16 @@ pub struct Exchange {
     /// Since when a fault has held it; set only while it does.
     held_since: Option<Instant>,
     recorded: bool,
+    /// Counted when its head was out; its end is no event any more.
+    is_stream: bool,
+    /// Until its end.
+    presence: Option<Presence>,
 }
 
 impl Exchange {
     pub fn begin(
         worker: Rc<Worker>,
+        presence: Presence,
         stage: Rc<Taken>,
         arrived: Instant,
         method: Method,
@@ -44,7 +50,16 @@ impl Exchange {
             added: Duration::ZERO,
             operation,
         };
-        Self { worker, stage, arrived, outcome, held_since: None, recorded: false }
+        Self {
+            worker,
+            stage,
+            arrived,
+            outcome,
+            held_since: None,
+            recorded: false,
+            is_stream: false,
+            presence: Some(presence),
+        }
     }
 
     pub fn hold(&mut self, since: Instant) {
@@ -68,8 +83,31 @@ impl Exchange {
         self.outcome.first_byte = Some(now.saturating_duration_since(self.arrived));
     }
 
-    /// Records the outcome; only the first call counts.
+    /// Counts that backburn refused it, or something on its way.
+    pub fn refused(&self, reason: &'static str) {
+        self.stage.books.refused(self.worker.id, reason);
+    }
+
+    /// It has no end of its own (an event stream, a tunnel): it counts as of now, with its head
+    /// out, whoever ends it. That its service does is a second fact, `interrupted`.
+    pub fn is_stream(&mut self) {
+        self.record(End::Complete);
+        self.is_stream = true;
+    }
+
+    /// The end; only the first call counts.
     pub fn finish(&mut self, end: End) {
+        let Some(presence) = self.presence.take() else { return };
+        self.stage.books.active(self.worker.id, -1);
+        drop(presence);
+        if self.is_stream && end == End::Cut {
+            self.stage.books.interrupted(self.worker.id);
+        }
+        self.record(end);
+    }
+
+    /// Records the outcome; only the first call counts.
+    fn record(&mut self, end: End) {
         if self.recorded {
             return;
         }
@@ -81,12 +119,12 @@ impl Exchange {
         let second = self.worker.second(now);
         let durations = &mut *self.worker.durations.borrow_mut();
         self.stage.books.record(self.worker.id, durations, &self.outcome, second);
-        self.stage.books.active(self.worker.id, -1);
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.finish(End::Abandoned { while_held: self.held_since.is_some() });
+        let abandoned = End::Abandoned { while_held: self.held_since.is_some() };
+        self.finish(self.worker.cutting().unwrap_or(abandoned));
     }
 }

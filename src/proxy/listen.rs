@@ -36,20 +36,19 @@ pub async fn accept(
     room: Arc<Semaphore>,
 ) {
     let mut draining = shared.draining.clone();
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
     loop {
-        // Beyond the limit, callers wait in the kernel's queue instead of failing later for want
-        // of a descriptor.
-        let accepted = async {
-            let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
-            let (stream, _) = listener.accept().await?;
-            Ok::<_, io::Error>((stream.into_std()?, permit))
-        };
         let accepted = tokio::select! {
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
             _ = draining.wait_for(|draining| *draining) => break,
         };
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, _)) => {
+                let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+                    turn_away(stream, &shared, &turned_away);
+                    continue;
+                };
+                let Ok(stream) = stream.into_std() else { continue };
                 if hand_over(stream, port, permit, &shared, &workers).await.is_none() {
                     return;
                 }
@@ -76,6 +75,27 @@ pub async fn accept(
     }
 }
 
+/// Beyond the limit on connections: says so, and closes. The answer lies in the kernel's buffer, and
+/// is lost if the request is left unread; so a few are read for a moment, and the rest only closed.
+fn turn_away(stream: tokio::net::TcpStream, shared: &Arc<Shared>, room: &Arc<Semaphore>) {
+    shared.stage.load().books.turned_away();
+    let Ok(permit) = Arc::clone(room).try_acquire_owned() else { return };
+    let _ = stream.try_write(FULL);
+    let read = async move {
+        let _permit = permit;
+        let mut stream = stream;
+        let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+        let mut piece = [0; 1024];
+        while let Ok(1..) = tokio::io::AsyncReadExt::read(&mut stream, &mut piece).await {}
+    };
+    tokio::spawn(tokio::time::timeout(Duration::from_millis(500), read));
+}
+
+/// Those turned away that are told why at any one time, out of the descriptors kept back.
+const TURNED_AWAY: usize = 16;
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nx-backburn-error: connections\r\n\
+    connection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// Gives a socket to the least loaded worker; `None`: there is none any more.
 async fn hand_over(
     stream: std::net::TcpStream,
@@ -88,4 +108,16 @@ async fn hand_over(
     let (worker, _) = loads.enumerate().min_by_key(|(_, load)| *load)?;
     let counted = Counted::on(shared, worker);
     workers.get(worker)?.send(Accepted { stream, port, permit, counted }).await.ok()
+}
+
+/// Whether an address is one of those this process itself listens on.
+pub fn is_own(own: &[SocketAddr], address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    own.iter().any(|bound| {
+        let bound_ip = bound.ip().to_canonical();
+        bound.port() == address.port()
+            && (bound_ip == ip
+                || ip.is_unspecified()
+                || (bound_ip.is_unspecified() && ip.is_loopback()))
+    })
 }

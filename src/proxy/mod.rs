@@ -2,17 +2,25 @@
 //! single-threaded workers ([`worker`]); a request's way from top to bottom is [`request`].
 
 pub mod act;
+pub mod admit;
 pub mod body;
 pub mod conn;
+pub mod connect;
 pub mod exchange;
+pub mod flow;
+pub mod forwarded;
 pub mod headers;
 pub mod listen;
 pub mod request;
+pub mod serve;
+pub mod sweep;
 pub mod timer;
+pub mod upgrade;
 pub mod upstream;
 pub mod worker;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -60,4 +68,8 @@ pub struct Shared {
     pub never: Never,
     /// Second zero of the one-second cells.
     pub epoch: Instant,
+    /// Tells this process from other backburns on a request's way.
+    pub instance: u64,
+    /// Addresses this process listens on.
+    pub own: Box<[SocketAddr]>,
 }

@@ -3,25 +3,33 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 
-use super::OwnPort;
 use super::act::{self, Held, Place, Prescription, Verb};
-use super::body::{Payload, RequestBody, ResponseBody};
+use super::admit::{self, Refusal};
+use super::body::{Payload, RequestBody, ResponseBody, Source};
 use super::conn::Conn;
+use super::connect::Trouble;
 use super::exchange::Exchange;
-use super::headers::{self, Refusal};
-use super::upstream::{Trouble, Unanswered};
+use super::forwarded;
+use super::headers;
+use super::serve::Caller;
+use super::upgrade::{self, Tunnel};
+use super::upstream::{Unanswered, Way};
 use super::worker::Worker;
 use crate::fault::Abort;
-use crate::plan::{Asked, HostHeader, Plan, RouteId, ServiceId};
+use crate::plan::{Asked, HostHeader, Plan, Protocol, RouteId, Service, ServiceId};
 use crate::sli::ledger::Skip;
 use crate::sli::{End, Hit, Origin};
 
 /// It came in by the own port of a service that a reload has taken out.
 const SERVICE_REMOVED: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "service_removed" };
+
+/// It has been to this service already.
+const VIA_LOOP: Refusal = Refusal::new(StatusCode::LOOP_DETECTED, "via_loop");
 
 /// The connection is to be closed without an answer (or has lost its client).
 #[derive(Debug)]
@@ -37,11 +45,11 @@ impl std::error::Error for Severed {}
 
 pub async fn handle(
     worker: Rc<Worker>,
-    conn: Rc<Conn>,
-    port: Option<OwnPort>,
+    caller: Caller,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Severed> {
     let arrived = crate::clock::now();
+    let conn = &caller.conn;
     conn.begin();
     // One stage for the request's whole life: a reload or a halt swaps it for those that follow.
     let stage = worker.stage();
@@ -50,14 +58,18 @@ pub async fn handle(
 
     let refuse = |Refusal { status, reason }| {
         stage.books.refused(worker.id, reason);
+        conn.linger_on_close();
         Ok(refusal(status, reason))
     };
-    let host = match headers::admit(&head) {
+    let host = match admit::admit(&head, conn.is_secure()) {
         Ok(host) => host,
         Err(refused) => return refuse(refused),
     };
-    let only = port.and_then(|port| stage.own_port(port));
-    if port.is_some() && only.is_none() {
+    if admit::is_for_us(&head) {
+        return Ok(for_us());
+    }
+    let only = caller.port.and_then(|port| stage.own_port(port));
+    if caller.port.is_some() && only.is_none() {
         return refuse(SERVICE_REMOVED);
     }
     let asked = Asked {
@@ -74,16 +86,20 @@ pub async fn handle(
     let operation = operation.and_then(|operation| operation.key(&asked));
     let service_id = plan.routes[route as usize].service;
     let service = &plan.services[usize::from(service_id)];
+    if worker.vias.is_loop(&head.headers, service_id, service) {
+        return refuse(VIA_LOOP);
+    }
     let method = head.method.clone();
+    let (worker_too, taken) = (Rc::clone(&worker), Rc::clone(&stage));
     let mut exchange =
-        Exchange::begin(Rc::clone(&worker), Rc::clone(&stage), arrived, method, route, operation);
+        Exchange::begin(worker_too, conn.enter(), taken, arrived, method, route, operation);
 
     // Before the upstream: what the faults of this route decided.
     let (mut faults, mut late, mut active) = (Vec::new(), Vec::new(), Vec::new());
     let mut body = Some(body);
     if let Some(mut prescription) = decide(&worker, &exchange, service_id, &asked) {
         exchange.outcome.hit = Hit::Yes;
-        match inject(&worker, &conn, &mut exchange, &mut prescription, &mut body, &head).await {
+        match inject(&worker, conn, &mut exchange, &mut prescription, &mut body, &head).await {
             Injected::Passed => {
                 faults = prescription.faults;
                 (late, active) = (prescription.late, prescription.active);
@@ -96,6 +112,9 @@ pub async fn handle(
             }
             Injected::Gone => return Err(Severed),
             Injected::Answered(fault, mut answer, keep_alive) => {
+                if !keep_alive {
+                    conn.linger_on_close();
+                }
                 act::mark(&mut answer.headers, &stage, &prescription.faults);
                 exchange.answered(
                     answer.status.as_u16(),
@@ -109,74 +128,141 @@ pub async fn handle(
 
     // Upstream.
     let Some(body) = body else { return Err(Severed) };
-    let (body, broken_by_caller) = RequestBody::watched(body);
-    let host = (service.host_header == HostHeader::Upstream).then_some(service.authority.as_str());
-    headers::towards_upstream(&mut head.headers, host);
-    if !body.is_end_stream() && !head.headers.contains_key(header::CONTENT_LENGTH) {
-        // Said outright: for GET and HEAD hyper would otherwise send no body at all.
-        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    let timeouts = &plan.proxy.timeouts;
+    let grpc = headers::is_grpc(&head.headers);
+    let way = Way { connect: timeouts.connect, h2: goes_by_h2(service, &head, grpc) };
+    let upgrade = upgrade::wanted(&head).filter(|_| !way.h2);
+    let trailers = grpc || headers::te_trailers(&head.headers);
+    let watch = Rc::new(worker.sweep.watch(timeouts.response_head));
+    // A gRPC caller may stream, and pause for as long as it likes.
+    let stall = (!grpc).then_some(timeouts.body_stall);
+    let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
+    let (mut body, upload) = RequestBody::watched(body, &worker.sweep, &watch, stall);
+    if chunked && body.begins().await.is_err() {
+        conn.linger_on_close();
+        let reason = upload.and_then(|upload| upload.broken()).unwrap_or("bad_request_body");
+        return Ok(broken_by_caller(exchange, reason));
     }
-    head.uri = origin_form(head.uri);
-    head.version = Version::HTTP_11;
-    let sending = worker.pool.send(service_id, service, Request::from_parts(head, body));
+    forwarded::tell(&mut head.headers, &plan.proxy, conn);
+    admit::count_down(&mut head);
+    worker.vias.sign(&mut head.headers, head.version, service_id, service);
+    address(&mut head, service, way.h2, body.is_end_stream());
+    if let Some(protocol) = &upgrade {
+        upgrade::ask(&mut head.headers, protocol.clone());
+    }
+    let sending = worker.pool.send((service_id, service), way, Request::from_parts(head, body));
     let sent = tokio::select! {
         biased;
         sent = sending => sent,
         // Recorded as abandoned by the guard.
         () = conn.client_gone() => return Err(Severed),
+        () = watch.over() => Err(Unanswered { trouble: Trouble::ResponseTimeout, unsent: None }),
     };
-    let (response, lease) = match sent {
+    let (mut response, lease) = match sent {
         Ok(answered) => answered,
-        Err(_) if broken_by_caller.as_ref().is_some_and(|broken| broken.get()) => {
-            let answer = act::own_answer(StatusCode::BAD_REQUEST, "bad_request_body");
-            exchange.answered(
-                answer.status.as_u16(),
-                Origin::Refused("bad_request_body"),
-                crate::clock::now(),
-            );
-            exchange.finish(End::BadRequestBody);
-            return Ok(act::answer(answer, exchange, false));
-        }
         Err(Unanswered { trouble, unsent }) => {
+            if let Some(reason) = upload.as_ref().and_then(|upload| upload.broken()) {
+                conn.linger_on_close();
+                return Ok(broken_by_caller(exchange, reason));
+            }
             // So that a caller that is still sending sees the answer.
             if let Some(unsent) = unsent {
                 act::drain(unsent.into_body(), false).await;
             }
-            let status = match trouble {
-                Trouble::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
-                Trouble::Connect(_) | Trouble::Exchange(_) => StatusCode::BAD_GATEWAY,
-            };
-            return Ok(unreachable(exchange, status, trouble.label(), &faults));
+            conn.linger_on_close();
+            return Ok(unanswered(exchange, &trouble, &faults));
         }
     };
 
     // After its head.
-    let (mut head, body) = response.into_parts();
-    if head.status.is_informational() {
-        // Nobody asked for an upgrade: `Upgrade` was not passed on.
-        return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "unsolicited_upgrade", &faults));
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let granted = upgrade.and_then(|wanted| upgrade::granted(response.headers(), &wanted));
+        let Some(protocol) = granted else {
+            let status = StatusCode::BAD_GATEWAY;
+            return Ok(unreachable(exchange, status, "unsolicited_upgrade", &faults));
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        let (mut head, _) = response.into_parts();
+        headers::towards_caller(&mut head.headers, false);
+        upgrade::ask(&mut head.headers, protocol);
+        act::mark(&mut head.headers, &stage, &faults);
+        exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
+        exchange.is_stream();
+        conn.tunnels();
+        *caller.tunnel.borrow_mut() = Some(Tunnel { upstream, exchange });
+        head.extensions.clear();
+        return Ok(Response::from_parts(head, ResponseBody::unrecorded(Bytes::new())));
     }
+    let (mut head, body) = response.into_parts();
     if lease.reached_never(&plan.safety) {
         stage.mark_never(service_id);
     }
-    if act::hold_answer(&worker, &conn, &mut exchange, &late).await == Held::Gone {
+    if head.status.is_informational() || !headers::towards_caller(&mut head.headers, trailers) {
+        return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "bad_answer", &faults));
+    }
+    if act::hold_answer(&worker, conn, &mut exchange, &late).await == Held::Gone {
         return Err(Severed);
     }
     drop(active);
-    headers::strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
     act::mark(&mut head.headers, &stage, &faults);
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
 
     // Body and end: the guard travels in the body.
+    let endless = headers::is_endless(&head.headers);
+    if endless {
+        exchange.is_stream();
+    }
+    watch.renew(timeouts.body_stall);
+    watch.rest();
+    let stall = (!grpc && !endless).then_some(watch);
     let bodiless = act::bodiless(&exchange.outcome.method, head.status);
-    let body = ResponseBody::new(
-        Payload::Stream(body),
-        exchange,
-        Some((lease, broken_by_caller)),
-        bodiless,
-    );
+    let source = Source { lease, upload, stall, trailers };
+    let body = ResponseBody::new(Payload::Stream(body), exchange, Some(source), bodiless);
     Ok(Response::from_parts(head, body))
+}
+
+/// HTTP/2 where the service is said to speak it, and for gRPC, which knows nothing else.
+fn goes_by_h2(service: &Service, head: &http::request::Parts, grpc: bool) -> bool {
+    match service.protocol {
+        Protocol::Http1 => false,
+        Protocol::H2 => true,
+        Protocol::Auto => grpc && head.version == Version::HTTP_2,
+    }
+}
+
+/// The head as the service gets it: for one hop, in the protocol it speaks.
+fn address(head: &mut http::request::Parts, service: &Service, h2: bool, bodiless: bool) {
+    let from_h2 = head.version == Version::HTTP_2;
+    let upstream = service.host_header == HostHeader::Upstream;
+    let authority = if upstream {
+        HeaderValue::from_str(&service.authority).ok()
+    } else if let Some(authority) = head.uri.authority().filter(|_| from_h2) {
+        HeaderValue::from_str(authority.as_str()).ok()
+    } else {
+        None
+    };
+    if let Some(authority) = authority {
+        head.headers.insert(header::HOST, authority);
+    }
+    headers::towards_upstream(&mut head.headers, h2);
+    head.extensions.clear();
+    let uri = std::mem::take(&mut head.uri);
+    if h2 {
+        let host = head.headers.remove(header::HOST);
+        head.version = Version::HTTP_2;
+        head.uri = absolute_form(uri, service, host.as_ref());
+        return;
+    }
+    if from_h2 {
+        headers::join_cookies(&mut head.headers);
+    }
+    if !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        // Said outright: for GET and HEAD hyper would otherwise send no body at all.
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    head.version = Version::HTTP_11;
+    head.uri = origin_form(uri);
 }
 
 /// The most specific route, or the `unmatched` one of the service the request goes to.
@@ -291,7 +377,9 @@ async fn inject(
             Injected::Answered(fault, answer, keep_alive)
         }
         Verb::Abort(Abort::Reset) => {
-            conn.reset_on_close();
+            if head.version != Version::HTTP_2 {
+                conn.reset_on_close();
+            }
             Injected::Ended(fault)
         }
         Verb::Abort(Abort::Close) => {
@@ -327,6 +415,46 @@ fn refusal(status: StatusCode, reason: &'static str) -> Response<ResponseBody> {
     response
 }
 
+/// `OPTIONS *`: the proxy itself is asked, and can do what HTTP can.
+fn for_us() -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::unrecorded(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// The caller's own body was no body, or stopped coming.
+fn broken_by_caller(mut exchange: Exchange, reason: &'static str) -> Response<ResponseBody> {
+    let status = match reason {
+        "body_stall" => StatusCode::REQUEST_TIMEOUT,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    exchange.refused(reason);
+    exchange.answered(status.as_u16(), Origin::Refused(reason), crate::clock::now());
+    exchange.finish(End::BadRequestBody);
+    act::answer(act::own_answer(status, reason), exchange, false)
+}
+
+/// No answer from the service: its own failure, unless it was ours.
+fn unanswered(
+    mut exchange: Exchange,
+    trouble: &Trouble,
+    faults: &[crate::plan::FaultId],
+) -> Response<ResponseBody> {
+    let label = trouble.label();
+    let status = match trouble {
+        Trouble::ConnectTimeout | Trouble::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Trouble::Itself => StatusCode::LOOP_DETECTED,
+        Trouble::Exhausted => {
+            exchange.refused(label);
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            exchange.answered(status.as_u16(), Origin::Refused(label), crate::clock::now());
+            return act::answer(act::own_answer(status, label), exchange, false);
+        }
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    unreachable(exchange, status, label, faults)
+}
+
 /// The service could not be reached, or broke off before a usable head: its own failure.
 fn unreachable(
     mut exchange: Exchange,
@@ -341,11 +469,21 @@ fn unreachable(
     act::answer(answer, exchange, false)
 }
 
-/// The target as an origin server expects it; the client's own bytes.
+/// The target as an HTTP/1.1 server expects it; the client's own bytes.
 fn origin_form(uri: Uri) -> Uri {
     if uri.authority().is_none() {
         return uri;
     }
     let path = uri.into_parts().path_and_query;
     path.map_or_else(|| Uri::from_static("/"), Uri::from)
+}
+
+/// The target as HTTP/2 takes it apart: scheme, authority, and the client's own bytes.
+fn absolute_form(uri: Uri, service: &Service, host: Option<&HeaderValue>) -> Uri {
+    let mut parts = uri.into_parts();
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or(&service.authority);
+    parts.authority = host.parse().ok();
+    parts.path_and_query.get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).unwrap_or_default()
 }

@@ -1,28 +1,36 @@
-//! Towards the service: a keep-alive pool per worker over hyper's connection API.
+//! Towards the service: a pool per worker over hyper's connection API.
 
-use std::cell::RefCell;
-use std::net::IpAddr;
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use http::{Method, Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::body::RequestBody;
+use super::connect::{self, Names, Trouble};
+use super::sweep::Sweep;
 use crate::plan::{Safety, Service, ServiceId};
 
 /// Idle connections are left after this long: below the keep-alive of common servers (Node's is
 /// 5 s), so that a request seldom meets a connection the server is closing.
 const IDLE: Duration = Duration::from_secs(4);
-const CONNECT: Duration = Duration::from_secs(5);
 /// Idle connections kept per service and worker.
 const KEPT: usize = 1024;
+/// Streams on one HTTP/2 connection before another is opened.
+const STREAMS: usize = 100;
+/// Read from a service ahead of what its caller has taken.
+const BUFFERED: usize = 64 * 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
+    sweep: Rc<Sweep>,
+    /// Addresses this process listens on.
+    own: Box<[SocketAddr]>,
+    names: Names,
     /// By service; the authority tells when a reload gave the id to another.
     services: RefCell<Vec<Idlers>>,
 }
@@ -33,12 +41,22 @@ struct Idlers {
     /// Grows when the authority changes.
     generation: u64,
     idle: Vec<Idle>,
+    shared: Vec<Multiplexed>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
-    peer: Option<IpAddr>,
+    sender: http1::SendRequest<RequestBody>,
+    peer: IpAddr,
+    since: Instant,
+}
+
+/// An HTTP/2 connection, used by many at once.
+#[derive(Debug, Clone)]
+struct Multiplexed {
+    sender: http2::SendRequest<RequestBody>,
+    peer: IpAddr,
+    streams: Rc<Cell<usize>>,
     since: Instant,
 }
 
@@ -47,19 +65,32 @@ struct Idle {
 pub struct Lease {
     pool: Rc<Pool>,
     service: ServiceId,
-    sender: SendRequest<RequestBody>,
-    peer: Option<IpAddr>,
+    peer: IpAddr,
     generation: u64,
+    kind: Kind,
 }
 
-/// Why there is no answer from the service.
 #[derive(Debug)]
-pub enum Trouble {
-    /// No connection: refused, unreachable, no such host.
-    Connect(std::io::Error),
-    ConnectTimeout,
-    /// The connection broke before the head of an answer.
-    Exchange(hyper::Error),
+enum Kind {
+    Alone(http1::SendRequest<RequestBody>),
+    Stream { _stream: Stream },
+}
+
+/// One stream of a shared connection, counted until dropped.
+#[derive(Debug)]
+struct Stream(Rc<Cell<usize>>);
+
+impl Stream {
+    fn of(streams: &Rc<Cell<usize>>) -> Self {
+        streams.set(streams.get() + 1);
+        Self(Rc::clone(streams))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// A request without an answer; `unsent`: the service saw nothing of it.
@@ -69,92 +100,135 @@ pub struct Unanswered {
     pub unsent: Option<Box<Request<RequestBody>>>,
 }
 
-impl From<Trouble> for Unanswered {
-    fn from(trouble: Trouble) -> Self {
-        Self { trouble, unsent: None }
+impl Unanswered {
+    fn unsent(trouble: Trouble, request: Request<RequestBody>) -> Self {
+        Self { trouble, unsent: Some(Box::new(request)) }
     }
 }
 
-impl Trouble {
-    /// As counted and as told in `x-backburn-error`.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Connect(error) => match error.kind() {
-                std::io::ErrorKind::ConnectionRefused => "connection_refused",
-                std::io::ErrorKind::AddrNotAvailable | std::io::ErrorKind::NotFound => "no_address",
-                _ => "connect_failed",
-            },
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Exchange(error) if error.is_parse() => "bad_answer",
-            Self::Exchange(error) if error.is_incomplete_message() => "closed_early",
-            Self::Exchange(_) => "connection_reset",
-        }
+impl From<hyper::Error> for Unanswered {
+    fn from(error: hyper::Error) -> Self {
+        Self { trouble: Trouble::Exchange(error), unsent: None }
     }
 }
 
 impl Lease {
     /// The address it is connected to lies in a network that must never be faulted.
     pub fn reached_never(&self, safety: &Safety) -> bool {
-        self.peer.is_some_and(|peer| safety.is_never(peer))
+        safety.is_never(self.peer)
     }
 
     pub fn give_back(self) {
-        if !self.sender.is_closed() {
-            let now = crate::clock::now();
-            let mut services = self.pool.services.borrow_mut();
-            if let Some(idlers) = services.get_mut(usize::from(self.service))
-                // A reload may have given the id to another service.
-                && idlers.generation == self.generation
-                && idlers.idle.len() < KEPT
-            {
-                idlers.idle.push(Idle { sender: self.sender, peer: self.peer, since: now });
-            }
+        let Kind::Alone(sender) = self.kind else { return };
+        if sender.is_closed() {
+            return;
+        }
+        let now = crate::clock::now();
+        let mut services = self.pool.services.borrow_mut();
+        if let Some(idlers) = services.get_mut(usize::from(self.service))
+            // A reload may have given the id to another service.
+            && idlers.generation == self.generation
+            && idlers.idle.len() < KEPT
+        {
+            idlers.idle.push(Idle { sender, peer: self.peer, since: now });
         }
     }
 }
 
+/// What a request asks of its way to the service.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    pub connect: Duration,
+    pub h2: bool,
+}
+
 impl Pool {
-    /// Sends a request on an idle connection or a new one. A request that an idle connection took
-    /// but never began to send is sent again; nothing else is.
+    pub fn new(sweep: &Rc<Sweep>, own: &[SocketAddr]) -> Self {
+        Self {
+            sweep: Rc::clone(sweep),
+            own: own.into(),
+            names: Names::default(),
+            services: RefCell::default(),
+        }
+    }
+
+    /// Sends a request on a pooled connection or a new one. What a connection took but never began
+    /// to send is sent again; and so is, once and on a new connection, what may be repeated without
+    /// harm when a pooled connection turns out to have been closed (RFC 9110 9.2.2, 9112 9.3.1).
     pub async fn send(
         self: &Rc<Self>,
-        id: ServiceId,
-        service: &Service,
+        (id, service): (ServiceId, &Service),
+        way: Way,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), Unanswered> {
-        // Known before anything is awaited: a reload may give the id to another service meanwhile,
-        // and this connection must not become one of its own.
-        let mut generation = self.generation(id, service);
-        while let Some(Idle { mut sender, peer, .. }) = self.take_idle(id) {
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, self.lease(id, generation, sender, peer))),
-                Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(Trouble::Exchange(failed.into_error()).into()),
-                },
-            }
-            generation = self.generation(id, service);
+        if way.h2 {
+            return self.send_shared((id, service), way, request).await;
         }
-        let (mut sender, peer) = match connect(service).await {
-            Ok(connected) => connected,
-            Err(trouble) => return Err(Unanswered { trouble, unsent: Some(Box::new(request)) }),
+        while let Some(Idle { mut sender, peer, .. }) = self.take_idle(id, service) {
+            let spare = spare(&request);
+            let mut failed = match sender.try_send_request(request).await {
+                Ok(response) => {
+                    return Ok((response, self.lease(id, peer, Kind::Alone(sender))));
+                }
+                Err(failed) => failed,
+            };
+            match (failed.take_message(), spare) {
+                (Some(unsent), _) => request = unsent,
+                (None, Some(spare)) if is_stale(failed.error()) => {
+                    request = spare;
+                    break;
+                }
+                (None, _) => return Err(failed.into_error().into()),
+            }
+        }
+        let (mut sender, peer) = match self.open(id, service, way).await {
+            Ok(opened) => opened,
+            Err(trouble) => return Err(Unanswered::unsent(trouble, request)),
         };
-        let response = sender.send_request(request).await.map_err(Trouble::Exchange)?;
-        Ok((response, self.lease(id, generation, sender, peer)))
+        let response = sender.send_request(request).await?;
+        Ok((response, self.lease(id, peer, Kind::Alone(sender))))
     }
 
-    fn lease(
+    async fn send_shared(
         self: &Rc<Self>,
-        service: ServiceId,
-        generation: u64,
-        sender: SendRequest<RequestBody>,
-        peer: Option<IpAddr>,
-    ) -> Lease {
-        Lease { pool: Rc::clone(self), service, sender, peer, generation }
+        (id, service): (ServiceId, &Service),
+        way: Way,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Lease), Unanswered> {
+        while let Some(mut known) = self.take_shared(id, service) {
+            let stream = Stream::of(&known.streams);
+            let spare = spare(&request);
+            let mut failed = match known.sender.try_send_request(request).await {
+                Ok(response) => {
+                    let kind = Kind::Stream { _stream: stream };
+                    return Ok((response, self.lease(id, known.peer, kind)));
+                }
+                Err(failed) => failed,
+            };
+            match (failed.take_message(), spare) {
+                (Some(unsent), _) => request = unsent,
+                (None, Some(spare)) if is_refused_stream(failed.error()) => request = spare,
+                (None, _) => return Err(failed.into_error().into()),
+            }
+            self.forget(id, &known);
+        }
+        let mut opened = match self.open_shared(id, service, way).await {
+            Ok(opened) => opened,
+            Err(trouble) => return Err(Unanswered::unsent(trouble, request)),
+        };
+        let stream = Stream::of(&opened.streams);
+        let response = opened.sender.send_request(request).await?;
+        Ok((response, self.lease(id, opened.peer, Kind::Stream { _stream: stream })))
     }
 
-    /// Makes the id this service's; how often it has changed hands.
-    fn generation(&self, id: ServiceId, service: &Service) -> u64 {
+    fn lease(self: &Rc<Self>, service: ServiceId, peer: IpAddr, kind: Kind) -> Lease {
+        let generation =
+            self.services.borrow().get(usize::from(service)).map_or(0, |idlers| idlers.generation);
+        Lease { pool: Rc::clone(self), service, peer, generation, kind }
+    }
+
+    /// What is kept for a service; nothing, where a reload gave the id to another.
+    fn with<T>(&self, id: ServiceId, service: &Service, see: impl FnOnce(&mut Idlers) -> T) -> T {
         let mut services = self.services.borrow_mut();
         if services.len() <= usize::from(id) {
             services.resize_with(usize::from(id) + 1, Idlers::default);
@@ -164,48 +238,147 @@ impl Pool {
             service.authority.clone_into(&mut idlers.authority);
             idlers.generation += 1;
             idlers.idle.clear();
+            idlers.shared.clear();
         }
-        idlers.generation
+        see(idlers)
     }
 
     /// The idle connection used last that is fit for use.
-    fn take_idle(&self, id: ServiceId) -> Option<Idle> {
+    fn take_idle(&self, id: ServiceId, service: &Service) -> Option<Idle> {
         let now = crate::clock::now();
-        let mut services = self.services.borrow_mut();
-        let idlers = services.get_mut(usize::from(id))?;
-        let mut at = idlers.idle.len();
-        while at > 0 {
-            at -= 1;
-            let Idle { sender, since, .. } = &idlers.idle[at];
-            if now.saturating_duration_since(*since) > IDLE {
-                // All below have idled longer still.
-                idlers.idle.drain(..=at);
-                return None;
+        self.with(id, service, |idlers| {
+            let mut at = idlers.idle.len();
+            while at > 0 {
+                at -= 1;
+                let Idle { sender, since, .. } = &idlers.idle[at];
+                if now.saturating_duration_since(*since) > IDLE {
+                    // All below have idled longer still.
+                    idlers.idle.drain(..=at);
+                    return None;
+                }
+                if sender.is_closed() {
+                    idlers.idle.remove(at);
+                } else if sender.is_ready() {
+                    return Some(idlers.idle.remove(at));
+                }
             }
-            if sender.is_closed() {
-                idlers.idle.remove(at);
-            } else if sender.is_ready() {
-                return Some(idlers.idle.remove(at));
-            }
+            None
+        })
+    }
+
+    /// The oldest shared connection with room; those that nobody needs any more are left.
+    fn take_shared(&self, id: ServiceId, service: &Service) -> Option<Multiplexed> {
+        let now = crate::clock::now();
+        self.with(id, service, |idlers| {
+            idlers.shared.retain(|known| {
+                let idle =
+                    known.streams.get() == 0 && now.saturating_duration_since(known.since) > IDLE;
+                !idle && !known.sender.is_closed()
+            });
+            let found = idlers
+                .shared
+                .iter_mut()
+                .find(|known| known.streams.get() < STREAMS && known.sender.is_ready())?;
+            found.since = now;
+            Some(found.clone())
+        })
+    }
+
+    fn forget(&self, id: ServiceId, gone: &Multiplexed) {
+        if let Some(idlers) = self.services.borrow_mut().get_mut(usize::from(id)) {
+            idlers.shared.retain(|known| !Rc::ptr_eq(&known.streams, &gone.streams));
         }
-        None
+    }
+
+    async fn open(
+        &self,
+        id: ServiceId,
+        service: &Service,
+        way: Way,
+    ) -> Result<(http1::SendRequest<RequestBody>, IpAddr), Trouble> {
+        let at = (usize::from(id), service);
+        let (stream, address) =
+            connect::connect(&self.names, &self.sweep, &self.own, at, way.connect).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFERED)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Trouble::Exchange)?;
+        tokio::task::spawn_local(async move {
+            // What goes wrong here reaches the request that uses the connection.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok((sender, address.ip()))
+    }
+
+    async fn open_shared(
+        &self,
+        id: ServiceId,
+        service: &Service,
+        way: Way,
+    ) -> Result<Multiplexed, Trouble> {
+        let at = (usize::from(id), service);
+        let (stream, address) =
+            connect::connect(&self.names, &self.sweep, &self.own, at, way.connect).await?;
+        let (sender, connection) = http2::Builder::new(Local)
+            .max_send_buf_size(BUFFERED)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Trouble::Exchange)?;
+        tokio::task::spawn_local(async move {
+            let _ = connection.await;
+        });
+        let opened = Multiplexed {
+            sender,
+            peer: address.ip(),
+            streams: Rc::default(),
+            since: crate::clock::now(),
+        };
+        self.with(id, service, |idlers| idlers.shared.push(opened.clone()));
+        Ok(opened)
     }
 }
 
-async fn connect(service: &Service) -> Result<(SendRequest<RequestBody>, Option<IpAddr>), Trouble> {
-    let stream =
-        tokio::time::timeout(CONNECT, TcpStream::connect((service.host.as_str(), service.port)))
-            .await
-            .map_err(|_| Trouble::ConnectTimeout)?
-            .map_err(Trouble::Connect)?;
-    let peer = stream.peer_addr().ok().map(|peer| peer.ip());
-    // Without it, small writes wait for the peer's delayed acknowledgement (40 ms).
-    let _ = stream.set_nodelay(true);
-    let (sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(Trouble::Exchange)?;
-    tokio::task::spawn_local(async move {
-        // What goes wrong here reaches the request that uses the connection.
-        let _ = connection.await;
-    });
-    Ok((sender, peer))
+/// A copy of a request that may be repeated without harm and has no body.
+fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let harmless = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    );
+    if !harmless || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// The connection had ended before an answer began.
+fn is_stale(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_canceled() || connect::is_reset(error)
+}
+
+/// The peer says it did nothing with the request (RFC 9113 8.7), or had gone away.
+fn is_refused_stream(error: &hyper::Error) -> bool {
+    use std::error::Error;
+    let reason = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    reason.is_some_and(|error| {
+        error.is_go_away() || error.is_io() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    })
+}
+
+/// Runs HTTP/2's own tasks on this worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Local;
+
+impl<F> hyper::rt::Executor<F> for Local
+where
+    F: Future<Output: 'static> + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
 }

@@ -1,26 +1,25 @@
 //! A worker: one thread, one runtime, its own timer, upstream pool and cells.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::LocalSet;
 
-use super::conn::Conn;
-use super::request;
+use super::conn::{Conn, Order, Overdue};
+use super::forwarded::Vias;
+use super::serve;
+use super::sweep::{self, Sweep};
 use super::timer::Timer;
 use super::upstream::Pool;
 use super::{OwnPort, Shared};
 use crate::drill::Stage;
 use crate::plan::ServiceId;
+use crate::sli::End;
 use crate::sli::ledger::Durations;
 
 /// How long a connection that was accepted before the end may take to send its request.
@@ -110,9 +109,13 @@ pub struct Worker {
     pub id: usize,
     pub shared: Arc<Shared>,
     pub timer: Rc<Timer>,
+    pub sweep: Rc<Sweep>,
     pub pool: Rc<Pool>,
+    pub vias: Vias,
     pub durations: RefCell<Durations>,
     stage: RefCell<Rc<Taken>>,
+    /// Why what is being dropped right now is dropped, when it is our doing.
+    cutting: Cell<Option<End>>,
 }
 
 impl Worker {
@@ -124,6 +127,18 @@ impl Worker {
             *kept = Taken::new(Arc::clone(&current), &self.shared);
         }
         Rc::clone(&kept)
+    }
+
+    /// Drops what has used up its patience; the requests in it are booked as refused.
+    pub fn cut(&self, reason: &'static str, drop: impl FnOnce()) {
+        self.cutting.set(Some(End::Refused(reason)));
+        drop();
+        self.cutting.set(None);
+    }
+
+    /// How what is being dropped right now ends, when it is our doing.
+    pub fn cutting(&self) -> Option<End> {
+        self.cutting.get()
     }
 
     /// The one-second cell an instant belongs to.
@@ -154,22 +169,29 @@ async fn serve(
 ) -> std::io::Result<()> {
     let timer = Rc::new(Timer::new()?);
     tokio::task::spawn_local(Rc::clone(&timer).drive());
-    let pool = Rc::new(Pool::default());
+    let sweep = Sweep::new();
+    let pool = Rc::new(Pool::new(&sweep, &shared.own));
+    let vias = Vias::new(shared.instance);
     let worker = Rc::new(Worker {
         id,
         stage: RefCell::new(Taken::new(shared.stage.load_full(), &shared)),
         shared,
         timer,
+        sweep,
         pool,
+        vias,
         durations: RefCell::new(durations),
+        cutting: Cell::new(None),
     });
     tokio::task::spawn_local(release(Rc::clone(&worker)));
+    tokio::task::spawn_local(look(Rc::clone(&worker)));
+    tokio::task::spawn_local(finish(Rc::clone(&worker)));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             accepted = sockets.recv() => match accepted {
                 Some(accepted) => {
-                    connections.spawn_local(connection(Rc::clone(&worker), accepted));
+                    connections.spawn_local(serve::connection(Rc::clone(&worker), accepted));
                 }
                 None => break,
             },
@@ -178,8 +200,72 @@ async fn serve(
         }
     }
     let all_done = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(drain, all_done).await;
+    if tokio::time::timeout(drain, all_done).await.is_err() {
+        // Whatever is left was open when the run ended.
+        worker.cutting.set(Some(End::Unfinished));
+    }
+    drop(connections);
     Ok(())
+}
+
+/// Looks for what has stopped moving.
+async fn look(worker: Rc<Worker>) {
+    let mut tick = tokio::time::interval(sweep::TICK);
+    // After a pause of the whole machine nobody is cut for having been silent meanwhile.
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let stage = worker.stage();
+        let refused = |reason| stage.books.refused(worker.id, reason);
+        worker.sweep.look(&stage.plan.proxy.timeouts, |conn, overdue| match overdue {
+            Overdue::Idle => conn.order(Order::Finish),
+            Overdue::FirstByte => {
+                refused("first_byte");
+                conn.order(Order::Cut("first_byte"));
+            }
+            Overdue::RequestHead => {
+                refused("request_head");
+                conn.say(TOO_SLOW);
+                conn.order(Order::Cut("request_head"));
+            }
+            Overdue::WriteStall => {
+                refused("write_stall");
+                conn.order(Order::Cut("write_stall"));
+            }
+        });
+    }
+}
+
+/// What hyper cannot say to a head that does not end.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nx-backburn-error: request_head\r\n\
+    connection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Once draining has begun, tells every connection to finish.
+async fn finish(worker: Rc<Worker>) {
+    let mut draining = worker.shared.draining.clone();
+    if draining.wait_for(|draining| *draining).await.is_err() {
+        return;
+    }
+    let finish = |conn: &Conn| conn.order(Order::Finish);
+    worker.sweep.each(|conn| {
+        if conn.has_begun() {
+            finish(conn);
+        }
+    });
+    // What had been accepted is served: a first request may still be in the kernel, and hyper
+    // would close a connection that has read nothing.
+    let began = crate::clock::now();
+    let mut tick = tokio::time::interval(FIRST_REQUEST / 5);
+    loop {
+        tick.tick().await;
+        let late = crate::clock::now().saturating_duration_since(began) >= FIRST_REQUEST;
+        // Also those that are still on their way here.
+        worker.sweep.each(|conn| {
+            if late || conn.has_begun() {
+                finish(conn);
+            }
+        });
+    }
 }
 
 /// Carries out orders to let held requests go: this worker's share of the pace.
@@ -192,48 +278,5 @@ async fn release(worker: Rc<Worker>) {
         let pace = order.per_second * here as f64 / everywhere as f64;
         let gap = Duration::try_from_secs_f64(1.0 / pace).unwrap_or(Duration::ZERO);
         worker.timer.release(crate::clock::now(), gap);
-    }
-}
-
-async fn connection(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { stream, port, permit: _permit, counted: _counted } = accepted;
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
-    let _ = stream.set_nodelay(true);
-    let (conn, socket) = Conn::open(stream);
-    let service =
-        service_fn(|request| request::handle(Rc::clone(&worker), Rc::clone(&conn), port, request));
-    let mut serving = std::pin::pin!(
-        http1::Builder::new()
-            // A client that closes its side is gone; see `Conn::client_gone`.
-            .half_close(false)
-            .header_read_timeout(None)
-            .max_buf_size(64 * 1024)
-            .max_header_size(32 * 1024)
-            .serve_connection(TokioIo::new(socket), service)
-    );
-    let mut draining = worker.shared.draining.clone();
-    let ended = tokio::select! {
-        biased;
-        ended = serving.as_mut() => ended,
-        _ = draining.wait_for(|draining| *draining) => {
-            // What had been accepted is served: a first request may still be in the kernel, and
-            // hyper would close a connection that has read nothing.
-            let early = if conn.has_begun() {
-                None
-            } else {
-                tokio::time::timeout(FIRST_REQUEST, serving.as_mut()).await.ok()
-            };
-            if let Some(ended) = early {
-                ended
-            } else {
-                serving.as_mut().graceful_shutdown();
-                serving.as_mut().await
-            }
-        }
-    };
-    if let Err(error) = ended
-        && error.is_parse()
-    {
-        worker.shared.stage.load().books.refused(worker.id, "malformed");
     }
 }

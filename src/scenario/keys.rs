@@ -20,7 +20,7 @@ pub static ROOT: TableKeys = TableKeys {
         )
         .default("random, and printed"),
         Key::new("safety", Value::Table(&SAFETY), "What no drill may exceed."),
-        Key::new("proxy", Value::Table(&PROXY), "The proxy itself."),
+        Key::new("proxy", Value::Table(&super::proxy::PROXY), "The proxy itself."),
         Key::new("services", Value::Named(&SERVICE), "What is proxied."),
         Key::new("routes", Value::Named(&ROUTE), "Requests told apart."),
         Key::new("faults", Value::Named(&FAULT), "What goes wrong."),
@@ -51,25 +51,13 @@ static SAFETY: TableKeys = TableKeys {
     short: None,
 };
 
-static PROXY: TableKeys = TableKeys {
-    name: "proxy",
-    doc: "The proxy itself.",
-    keys: &[
-        Key::new("listen", Value::Address, "Where requests come in.").default("\"127.0.0.1:8900\""),
-        Key::new("upstream", Value::Url, "Short form for one service named `target`."),
-        Key::new("workers", Value::Integer { min: 1, max: 1024 }, "Threads.").default("cores"),
-        Key::new("max_held", Value::Integer { min: 1, max: 1_000_000 }, "Requests held at once.")
-            .default("10000"),
-    ],
-    short: None,
-};
-
 static SERVICE: TableKeys = TableKeys {
     name: "services.NAME",
     doc: "Something that answers requests.",
     keys: &[
         Key::new("url", Value::Url, "Where it is.").required(),
         Key::new("listen", Value::Address, "A port of its own for requests to it."),
+        super::service::PROTOCOL,
         Key::new("host", Value::Word(&["keep", "upstream"]), "Which `Host` it sees.")
             .default("\"keep\""),
         Key::new("tier", Value::Name, "`gold`, `silver`, `bronze`."),

@@ -14,7 +14,9 @@ pub mod keys;
 mod load;
 #[cfg(test)]
 mod merge_tests;
+mod proxy;
 mod read;
+mod service;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
@@ -23,6 +25,8 @@ mod toml_tests;
 pub use adjust::{WHO, adjustable, merges};
 pub use keys::ROOT;
 pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
+pub use proxy::{LimitsSpec, ProxySpec, TimeoutsSpec};
+pub use service::Protocol;
 
 /// The JSON Schema (2020-12) of a scenario, for editors.
 pub fn json_schema() -> serde_json::Value {
@@ -96,21 +100,13 @@ pub enum Limit {
     After(Duration),
 }
 
-#[derive(Debug, Clone, Default)]
-pub struct ProxySpec {
-    pub listen: Option<Located<SocketAddr>>,
-    /// Short form for one service named `target`.
-    pub upstream: Option<Located<String>>,
-    pub workers: Option<Located<u16>>,
-    pub max_held: Option<Located<u32>>,
-}
-
 #[derive(Debug, Clone)]
 pub struct ServiceSpec {
     /// The table's name and where it stands.
     pub name: Located<String>,
     pub url: Option<Located<String>>,
     pub listen: Option<Located<SocketAddr>>,
+    pub protocol: Option<Located<Protocol>>,
     /// `keep` or `upstream`.
     pub host: Option<Located<HostHeader>>,
     pub tier: Option<Located<String>>,

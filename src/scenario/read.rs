@@ -2,8 +2,8 @@
 
 use super::adjust::{Adjustment, adjusted};
 use super::{
-    Clock, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, Population, ProxySpec,
-    RouteSpec, SafetySpec, Says, Scenario, ServiceSpec, SliSpec, SloSpec, StatusPattern, Widening,
+    Clock, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, Population, RouteSpec,
+    SafetySpec, Says, Scenario, ServiceSpec, SliSpec, SloSpec, StatusPattern, Widening,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::document::{Entry, Node, Table, tree};
@@ -25,7 +25,10 @@ pub(super) fn scenario(
         hypothesis: root.text("hypothesis"),
         seed: root.integer("seed"),
         safety: root.table("safety").map(|mut table| safety(&mut table)).unwrap_or_default(),
-        proxy: root.table("proxy").map(|mut table| proxy(&mut table)).unwrap_or_default(),
+        proxy: root
+            .table("proxy")
+            .map(|mut table| super::proxy::read(&mut table))
+            .unwrap_or_default(),
         services: each(&mut root, "services", service),
         routes: each(&mut root, "routes", route),
         faults: faults(&mut root, adjustments),
@@ -157,20 +160,12 @@ fn safety(table: &mut Table<'_, '_>) -> SafetySpec {
     }
 }
 
-fn proxy(table: &mut Table<'_, '_>) -> ProxySpec {
-    ProxySpec {
-        listen: table.address("listen"),
-        upstream: table.text("upstream"),
-        workers: table.integer("workers"),
-        max_held: table.integer("max_held"),
-    }
-}
-
 fn service(name: Located<String>, table: &mut Table<'_, '_>) -> ServiceSpec {
     ServiceSpec {
         name,
         url: table.text("url"),
         listen: table.address("listen"),
+        protocol: super::service::protocol(table),
         host: table.word("host").map(|Located { value, at }| Located {
             value: if value == "upstream" { HostHeader::Upstream } else { HostHeader::Keep },
             at,

@@ -36,6 +36,8 @@ pub enum Excluded {
     Status,
     /// A latency SLI of good answers only: this one was not good.
     NotGood,
+    /// It was open when the run ended.
+    Unfinished,
 }
 
 impl Cause {
@@ -51,8 +53,14 @@ impl Cause {
 }
 
 impl Excluded {
-    pub const ALL: [Self; 5] =
-        [Self::ClientGone, Self::BadRequest, Self::Refused, Self::Status, Self::NotGood];
+    pub const ALL: [Self; 6] = [
+        Self::ClientGone,
+        Self::BadRequest,
+        Self::Refused,
+        Self::Status,
+        Self::NotGood,
+        Self::Unfinished,
+    ];
 
     pub fn label(self) -> &'static str {
         match self {
@@ -61,6 +69,7 @@ impl Excluded {
             Self::Refused => "refused",
             Self::Status => "status",
             Self::NotGood => "not_good",
+            Self::Unfinished => "unfinished",
         }
     }
 }
@@ -72,11 +81,13 @@ fn is_in(status: u16, patterns: &[StatusPattern]) -> bool {
 /// Judges one finished request for one SLO. The order is: what is no event at all, then callers
 /// that left, then the answer.
 pub fn judge(slo: &Slo, outcome: &Outcome) -> Event {
-    if matches!(outcome.origin, Origin::Refused(_)) && outcome.end != End::BadRequestBody {
-        return Event::Excluded(Excluded::Refused);
-    }
-    if outcome.end == End::BadRequestBody {
-        return Event::Excluded(Excluded::BadRequest);
+    match (outcome.end, outcome.origin) {
+        (End::BadRequestBody, _) => return Event::Excluded(Excluded::BadRequest),
+        (End::Unfinished, _) => return Event::Excluded(Excluded::Unfinished),
+        (End::Refused(_), _) | (_, Origin::Refused(_)) => {
+            return Event::Excluded(Excluded::Refused);
+        }
+        _ => {}
     }
     match &slo.sli {
         Sli::Availability { bad_status, exclude_status, abandoned_after } => {
@@ -260,6 +271,26 @@ mod tests {
                 0,
                 Out(Excluded::BadRequest),
                 Out(Excluded::BadRequest),
+            ),
+            (
+                200,
+                service,
+                End::Refused("write_stall"),
+                false,
+                1,
+                0,
+                Out(Excluded::Refused),
+                Out(Excluded::Refused),
+            ),
+            (
+                200,
+                service,
+                End::Unfinished,
+                false,
+                1,
+                0,
+                Out(Excluded::Unfinished),
+                Out(Excluded::Unfinished),
             ),
             (
                 503,

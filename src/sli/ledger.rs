@@ -57,7 +57,7 @@ impl Skip {
 pub(super) struct SloCells {
     pub(super) good: AtomicU64,
     pub(super) bad: [AtomicU64; 3],
-    pub(super) excluded: [AtomicU64; 5],
+    pub(super) excluded: [AtomicU64; 6],
 }
 
 /// One worker's cells for one fault on one route in one phase.
@@ -89,6 +89,7 @@ type FaultsOfRoute = Box<[(FaultId, Each<FaultCells>)]>;
 #[repr(align(128))]
 pub(super) struct WorkerCells {
     pub(super) active: AtomicI64,
+    pub(super) interrupted: AtomicU64,
     pub(super) ring: Ring,
     pub(super) asked: Histogram,
     pub(super) actual: Histogram,
@@ -340,6 +341,17 @@ impl Books {
         *lock(&self.workers[worker].refused).entry(reason).or_default() += 1;
     }
 
+    /// A stream that was counted when its head was out has been cut by its service since.
+    pub fn interrupted(&self, worker: usize) {
+        add(&self.workers[worker].interrupted, 1);
+    }
+
+    /// A connection beyond the limit, closed before any worker had it.
+    pub fn turned_away(&self) {
+        // The first worker's: the lock lets any thread write there.
+        self.refused(0, "connections");
+    }
+
     pub fn active(&self, worker: usize, change: i64) {
         let active = &self.workers[worker].active;
         active.store(active.load(Ordering::Relaxed) + change, Ordering::Relaxed);
@@ -367,6 +379,8 @@ fn error_type(outcome: &Outcome) -> &'static str {
         (End::Abandoned { .. }, _) => "client_gone",
         (End::BadRequestBody, _) => "bad_request_body",
         (End::Cut, _) => "cut",
+        (End::Refused(reason), _) => reason,
+        (End::Unfinished, _) => "unfinished",
         (End::Complete, Origin::Unreachable(label)) => label,
         (End::Complete, Origin::Fault(_)) if outcome.status == 0 => "aborted",
         (End::Complete, _) if outcome.status >= 500 => "5xx",

@@ -63,6 +63,10 @@ pub enum End {
     Cut,
     /// The caller's own body was malformed or ended early: the caller's error.
     BadRequestBody,
+    /// backburn cut it, for this limit of its own.
+    Refused(&'static str),
+    /// It was open when the run ended.
+    Unfinished,
 }
 
 /// What faults did to the request on its way.

@@ -50,6 +50,11 @@ impl Ledger {
             .collect();
         Snapshot {
             requests: phases.iter().map(|phase| phase.requests).sum(),
+            interrupted: self
+                .workers
+                .iter()
+                .map(|worker| worker.interrupted.load(Ordering::Relaxed))
+                .sum(),
             active: self.workers.iter().map(|worker| worker.active.load(Ordering::Relaxed)).sum(),
             slos: slo_counts(&names, plan),
             faults: plan.faults.iter().map(|fault| fault_counts(&names, fault)).collect(),

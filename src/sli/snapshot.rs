@@ -13,6 +13,8 @@ pub struct Snapshot {
     pub requests: u64,
     /// Requests under way.
     pub active: i64,
+    /// Streams counted when their head was out, and cut by their service since.
+    pub interrupted: u64,
     pub slos: Vec<SloCounts>,
     pub faults: Vec<FaultCounts>,
     /// In the order the phases were first met.

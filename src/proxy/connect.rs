@@ -1,0 +1,162 @@
+//! Reaching a service: its addresses, one after the other, and what went wrong.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use super::sweep::Sweep;
+use crate::plan::Service;
+
+/// How long a name's addresses are believed. Resolvers do not tell the time to live; this is
+/// short enough to follow a service that moves, and spares a burst of connections the look-ups.
+const BELIEVED: Duration = Duration::from_secs(2);
+
+/// Why there is no connection, or no answer on it.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Refused, unreachable.
+    Connect(io::Error),
+    ConnectTimeout,
+    /// The host's name means nothing.
+    NoAddress,
+    /// The address is one this very process listens on.
+    Itself,
+    /// Not the service's fault: no descriptor or port of ours was left.
+    Exhausted,
+    /// The connection broke before the head of an answer.
+    Exchange(hyper::Error),
+    /// No head in time.
+    ResponseTimeout,
+}
+
+impl Trouble {
+    fn connecting(error: io::Error) -> Self {
+        // EMFILE, ENFILE; and out of ports.
+        let ours = matches!(error.raw_os_error(), Some(23 | 24))
+            || error.kind() == io::ErrorKind::AddrNotAvailable;
+        match error.kind() {
+            _ if ours => Self::Exhausted,
+            io::ErrorKind::TimedOut => Self::ConnectTimeout,
+            _ => Self::Connect(error),
+        }
+    }
+
+    /// As counted and as told in `x-backburn-error`.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Connect(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => "connection_refused",
+                io::ErrorKind::ConnectionReset => "connection_reset",
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+                _ => "connect_failed",
+            },
+            Self::ConnectTimeout => "connect_timeout",
+            Self::NoAddress => "no_address",
+            Self::Itself => "upstream_is_backburn",
+            Self::Exhausted => "exhausted",
+            Self::Exchange(error) if error.is_parse() => "bad_answer",
+            Self::Exchange(error) if is_reset(error) => "connection_reset",
+            Self::Exchange(_) => "closed_early",
+            Self::ResponseTimeout => "response_timeout",
+        }
+    }
+}
+
+/// The peer sent RST, rather than closing in order.
+pub fn is_reset(error: &hyper::Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            let kind = error.kind();
+            return kind == io::ErrorKind::ConnectionReset || kind == io::ErrorKind::BrokenPipe;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// A name's addresses, kept for a while.
+#[derive(Debug, Default)]
+pub struct Names(RefCell<Vec<Option<Known>>>);
+
+#[derive(Debug)]
+struct Known {
+    host: String,
+    at: Instant,
+    addresses: Rc<[SocketAddr]>,
+}
+
+impl Names {
+    async fn resolve(&self, id: usize, service: &Service) -> Result<Rc<[SocketAddr]>, Trouble> {
+        if let Ok(address) = service.host.parse::<IpAddr>() {
+            return Ok(Rc::new([SocketAddr::new(address, service.port)]));
+        }
+        let now = crate::clock::now();
+        if let Some(Some(known)) = self.0.borrow().get(id)
+            && known.host == service.host
+            && now.saturating_duration_since(known.at) < BELIEVED
+        {
+            return Ok(Rc::clone(&known.addresses));
+        }
+        let found = tokio::net::lookup_host((service.host.as_str(), service.port)).await;
+        let addresses: Rc<[SocketAddr]> = found.map_err(|_| Trouble::NoAddress)?.collect();
+        if addresses.is_empty() {
+            return Err(Trouble::NoAddress);
+        }
+        let mut all = self.0.borrow_mut();
+        if all.len() <= id {
+            all.resize_with(id + 1, || None);
+        }
+        let host = service.host.clone();
+        all[id] = Some(Known { host, at: now, addresses: Rc::clone(&addresses) });
+        Ok(addresses)
+    }
+}
+
+/// The first of a service's addresses that answers, within `limit` over all.
+pub async fn connect(
+    names: &Names,
+    sweep: &Rc<Sweep>,
+    own: &[SocketAddr],
+    (id, service): (usize, &Service),
+    limit: Duration,
+) -> Result<(TcpStream, SocketAddr), Trouble> {
+    let began = crate::clock::now();
+    let watch = sweep.watch(limit);
+    let addresses = tokio::select! {
+        biased;
+        addresses = names.resolve(id, service) => addresses?,
+        () = watch.over() => return Err(Trouble::NoAddress),
+    };
+    let mut trouble = Trouble::NoAddress;
+    for (tried, address) in addresses.iter().enumerate() {
+        if super::listen::is_own(own, *address) {
+            trouble = Trouble::Itself;
+            continue;
+        }
+        // An address that says nothing leaves the others their share of the time.
+        let left = limit.saturating_sub(crate::clock::now().saturating_duration_since(began));
+        watch.renew(left / (addresses.len() - tried) as u32);
+        let connected = tokio::select! {
+            biased;
+            connected = TcpStream::connect(address) => connected,
+            () = watch.over() => {
+                trouble = Trouble::ConnectTimeout;
+                continue;
+            }
+        };
+        match connected {
+            Ok(stream) => {
+                // Without it, small writes wait for the peer's delayed acknowledgement (40 ms).
+                let _ = stream.set_nodelay(true);
+                return Ok((stream, *address));
+            }
+            Err(error) => trouble = Trouble::connecting(error),
+        }
+    }
+    Err(trouble)
+}

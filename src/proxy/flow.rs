@@ -1,0 +1,85 @@
+//! One HTTP/2 stream towards a caller. hyper asks a body for more only while the stream's window
+//! has room, so a body cannot know that its caller takes nothing. But it hands every stream's
+//! future to the executor: that future, dropped, resets this one stream and leaves the connection
+//! to the others.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::sweep::Watch;
+use super::worker::Worker;
+
+/// Whether the caller takes what it is given.
+#[derive(Debug)]
+pub struct Flow {
+    watch: Watch,
+}
+
+impl Flow {
+    pub fn new(worker: &Worker) -> Rc<Self> {
+        let limit = worker.stage().plan.proxy.timeouts.write_stall;
+        let watch = worker.sweep.watch(limit);
+        // There is nothing to take yet.
+        watch.rest();
+        Rc::new(Self { watch })
+    }
+
+    /// Something lies ready for the caller.
+    pub fn given(&self) {
+        self.watch.restart();
+    }
+
+    /// The caller has taken all there was.
+    pub fn taken(&self) {
+        self.watch.rest();
+    }
+}
+
+/// Runs a connection's streams; each is told its flow, which the service has left here just before
+/// (hyper calls the service, then the executor, with nothing in between).
+#[derive(Debug, Clone)]
+pub struct Streams {
+    worker: Rc<Worker>,
+    next: Rc<RefCell<Option<Rc<Flow>>>>,
+}
+
+impl Streams {
+    pub fn of(worker: &Rc<Worker>) -> Self {
+        Self { worker: Rc::clone(worker), next: Rc::default() }
+    }
+
+    /// The flow of the stream that is about to be run.
+    pub fn open(&self) -> Rc<Flow> {
+        let flow = Flow::new(&self.worker);
+        *self.next.borrow_mut() = Some(Rc::clone(&flow));
+        flow
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + 'static,
+{
+    fn execute(&self, future: F) {
+        let flow = self.next.borrow_mut().take();
+        let worker = Rc::clone(&self.worker);
+        tokio::task::spawn_local(async move {
+            let mut future = Box::pin(future);
+            let stalled = poll_fn(|context| {
+                if future.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(false);
+                }
+                match &flow {
+                    Some(flow) => flow.watch.poll_over(context).map(|()| true),
+                    None => Poll::Pending,
+                }
+            });
+            if stalled.await {
+                worker.stage().books.refused(worker.id, "write_stall");
+                worker.cut("write_stall", || drop(future));
+            }
+        });
+    }
+}

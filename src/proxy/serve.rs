@@ -1,0 +1,193 @@
+//! One client connection from its first byte to its last: what is spoken, and hyper in between.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::OwnPort;
+use super::conn::{Conn, Order};
+use super::flow::Streams;
+use super::request;
+use super::upgrade::{self, Tunnel};
+use super::worker::{Accepted, Worker};
+
+/// Read ahead of a service that takes an upload, and written ahead of a caller that reads.
+const BUFFERED: usize = 64 * 1024;
+/// What a caller that was refused may go on to send before the connection is closed on it.
+const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Who asks: what the requests of one connection have in common.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub conn: Rc<Conn>,
+    /// The service whose own port it came in by.
+    pub port: Option<OwnPort>,
+    /// Left here by the request that switched protocols. Not in [`Conn`], which it holds.
+    pub tunnel: Rc<RefCell<Option<Tunnel>>>,
+}
+
+impl Caller {
+    fn new(conn: &Rc<Conn>, port: Option<OwnPort>) -> Self {
+        Self { conn: Rc::clone(conn), port, tunnel: Rc::default() }
+    }
+}
+
+/// Serves a connection until it ends or the sweep cuts it.
+pub async fn connection(worker: Rc<Worker>, accepted: Accepted) {
+    let Accepted { stream, port, permit: _permit, counted: _counted } = accepted;
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    let _ = stream.set_nodelay(true);
+    let (conn, socket) = Conn::open(stream, &worker.sweep);
+    let _listed = worker.sweep.list(&conn);
+    let mut speaking = Box::pin(speak(Rc::clone(&worker), Rc::clone(&conn), socket, port));
+    let cut = poll_fn(|context| {
+        if let Order::Cut(reason) = conn.ordered(context) {
+            return Poll::Ready(Some(reason));
+        }
+        speaking.as_mut().poll(context).map(|()| None)
+    });
+    if let Some(reason) = cut.await {
+        worker.cut(reason, || drop(speaking));
+    }
+}
+
+async fn speak(
+    worker: Rc<Worker>,
+    conn: Rc<Conn>,
+    mut socket: super::conn::Socket,
+    port: Option<OwnPort>,
+) {
+    match socket.is_h2().await {
+        Ok(true) => h2(worker, conn, socket, port).await,
+        Ok(false) => h1(worker, conn, socket, port).await,
+        // Gone before it said anything.
+        Err(_) => {}
+    }
+}
+
+async fn h1<I>(worker: Rc<Worker>, conn: Rc<Conn>, io: I, port: Option<OwnPort>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let limits = worker.stage().plan.proxy.limits;
+    let caller = Caller::new(&conn, port);
+    let service = service_fn(|request| {
+        Box::pin(request::handle(Rc::clone(&worker), caller.clone(), request))
+    });
+    let mut http = http1::Builder::new()
+        // A client that closes its side is gone; see `Conn::client_gone`.
+        .half_close(false)
+        .header_read_timeout(None)
+        .max_buf_size(BUFFERED.max(limits.header_bytes as usize))
+        .max_header_size(limits.header_bytes as usize)
+        .max_headers(usize::from(limits.headers))
+        .serve_connection(TokioIo::new(io), service);
+    let mut finishing = false;
+    let ended = poll_fn(|context| {
+        if !finishing && conn.ordered(context) == Order::Finish {
+            finishing = true;
+            Pin::new(&mut http).graceful_shutdown();
+        }
+        http.poll_without_shutdown(context)
+    });
+    let ended = ended.await;
+    let malformed = ended.as_ref().is_err_and(hyper::Error::is_parse);
+    if malformed {
+        worker.stage().books.refused(worker.id, "malformed");
+    }
+    if ended.is_err() && !malformed {
+        return;
+    }
+    let parts = http.into_parts();
+    let mut io = parts.io.into_inner();
+    let tunnel = caller.tunnel.borrow_mut().take();
+    if let Some(tunnel) = tunnel {
+        upgrade::run(io, parts.read_buf, tunnel).await;
+        return;
+    }
+    let _ = io.shutdown().await;
+    if malformed || conn.lingers() {
+        linger(&worker, io).await;
+    }
+}
+
+/// Reads on for a moment: closing a socket with unread bytes in it would destroy the answer.
+async fn linger(worker: &Worker, mut io: impl AsyncRead + Unpin) {
+    let watch = worker.sweep.watch(LINGER);
+    let mut piece = [0; 4096];
+    let mut left = LINGER_BYTES;
+    let all = async {
+        while let Ok(read @ 1..) = io.read(&mut piece).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = watch.over() => {}
+    }
+}
+
+async fn h2<I>(worker: Rc<Worker>, conn: Rc<Conn>, io: I, port: Option<OwnPort>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    /// Of one stream, and of all together: slow streams must not take the room of the others.
+    const WINDOW: u32 = 64 * 1024;
+    const WINDOWS: u32 = 1024 * 1024;
+    conn.multiplexed();
+    let limits = worker.stage().plan.proxy.limits;
+    let streams = Streams::of(&worker);
+    let caller = Caller::new(&conn, port);
+    let service = service_fn(|request| {
+        let flow = streams.open();
+        let answer = request::handle(Rc::clone(&worker), caller.clone(), request);
+        async move {
+            let response = answer.await?;
+            Ok::<_, request::Severed>(response.map(|body| body.on(flow)))
+        }
+    });
+    let mut http = std::pin::pin!(
+        http2::Builder::new(streams.clone())
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOWS)
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(limits.header_bytes)
+            .max_send_buf_size(BUFFERED)
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(1024)
+            .serve_connection(TokioIo::new(io), service)
+    );
+    let mut finishing = false;
+    let ended = poll_fn(|context| {
+        if !finishing && conn.ordered(context) == Order::Finish {
+            finishing = true;
+            http.as_mut().graceful_shutdown();
+        }
+        http.as_mut().poll(context)
+    });
+    if let Err(error) = ended.await
+        && is_abuse(&error)
+    {
+        worker.stage().books.refused(worker.id, "malformed");
+    }
+}
+
+/// The peer broke the protocol, or asked for too much: the connection was ended on it.
+fn is_abuse(error: &hyper::Error) -> bool {
+    use std::error::Error;
+    let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(h2::Error::is_library)
+}

@@ -1,0 +1,179 @@
+//! A careful gateway: bad input over raw sockets, row by row from tests/corpus.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::recorder::{Recorder, Seen};
+use crate::support::{Program, host, proxy};
+
+const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Corpus {
+    case: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    id: String,
+    send: String,
+    status: Vec<u16>,
+    /// Whole requests that the service has seen.
+    #[serde(default)]
+    upstream: usize,
+    /// It may have seen the beginning of one.
+    #[serde(default)]
+    partial: bool,
+    #[serde(default)]
+    sees: Vec<String>,
+    #[serde(default)]
+    lacks: Vec<String>,
+    #[serde(default)]
+    open: bool,
+    #[serde(default)]
+    fin: bool,
+    #[serde(default = "one")]
+    answers: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// The bytes of a row: one a character, `{a*3}` spelled out.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (inner, next) = after.split_once('}').unwrap();
+        let (piece, times) = inner.rsplit_once('*').unwrap();
+        out.extend(before.chars().map(|c| u8::try_from(c).unwrap()));
+        out.extend(piece.repeat(times.parse().unwrap()).bytes());
+        rest = next;
+    }
+    out.extend(rest.chars().map(|c| u8::try_from(c).unwrap()));
+    out
+}
+
+/// Reads until the other side closes, or until `enough`.
+fn read(stream: &mut TcpStream, enough: impl Fn(&str) -> bool) -> (String, bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut answer = String::new();
+    let mut piece = [0; 16 * 1024];
+    while !enough(&answer) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
+        match stream.read(&mut piece) {
+            Ok(0) => return (answer, true),
+            Ok(read) => answer.push_str(&String::from_utf8_lossy(&piece[..read])),
+            // The timeout shows as WouldBlock, anything else is the end.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+            Err(_) => return (answer, true),
+        }
+    }
+    (answer, false)
+}
+
+/// Whole answers in a text; all of ours say their length.
+fn answers(text: &str) -> Vec<u16> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((head, after)) = rest.split_once("\r\n\r\n") {
+        let status = crate::support::status_of(head);
+        let lower = head.to_ascii_lowercase();
+        let length = lower.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.map_or(0, |length| length.parse().unwrap());
+        if after.len() < length {
+            break;
+        }
+        found.push(status);
+        rest = &after[length..];
+    }
+    found
+}
+
+fn connect(proxy: &Program) -> TcpStream {
+    TcpStream::connect(host(&proxy.url("proxy"))).unwrap()
+}
+
+fn check(case: &Case, proxy: &Program, upstream: &Recorder) -> Result<(), String> {
+    let events = || proxy.metric("backburn_slo_events_total", &[]) as usize;
+    let before = events();
+    let mut stream = connect(proxy);
+    // It may answer and close before all is sent.
+    let _ = stream.write_all(&bytes(&case.send));
+    if case.fin {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    let (text, closed) = read(&mut stream, |text| case.open && answers(text).len() >= case.answers);
+    let statuses = answers(&text);
+    if case.open == closed {
+        return Err(format!("closed: {closed}, after {text:?}"));
+    }
+    let fits = if statuses.is_empty() {
+        case.status.contains(&0)
+    } else {
+        statuses.len() == case.answers && statuses.iter().all(|s| case.status.contains(s))
+    };
+    if !fits {
+        return Err(format!("answered {text:?}"));
+    }
+    let seen = upstream.take();
+    let (whole, partial): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| seen.whole);
+    if whole.len() != case.upstream && !(whole.is_empty() && statuses == [400]) {
+        return Err(format!("the service has seen {whole:?}"));
+    }
+    if !case.partial && !partial.is_empty() {
+        return Err(format!("the service has seen the beginning of {partial:?}"));
+    }
+    let all: String = whole.iter().chain(&partial).map(Seen::text).collect();
+    let lower = all.to_ascii_lowercase();
+    for piece in case.sees.iter().filter(|_| !whole.is_empty()) {
+        if !all.contains(piece) {
+            return Err(format!("the service has not seen {piece:?} in {all:?}"));
+        }
+    }
+    for piece in &case.lacks {
+        if lower.contains(piece) {
+            return Err(format!("the service has seen {piece:?} in {all:?}"));
+        }
+    }
+    if case.upstream == 0 && events() != before {
+        return Err("it became an SLI event".to_owned());
+    }
+    let good = crate::support::exchange(
+        host(&proxy.url("proxy")),
+        b"GET /good HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+    );
+    if !good.starts_with("HTTP/1.1 200") || upstream.take().len() != 1 {
+        return Err(format!("a good request afterwards: {good:?}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_corpus() {
+    let upstream = Recorder::start(OK);
+    let proxy = proxy(SLO, &upstream.url, &[]);
+    let corpus: Corpus = toml::from_str(include_str!("corpus/http1.toml")).unwrap();
+    assert!(corpus.case.len() > 70);
+    let failed: Vec<String> = corpus
+        .case
+        .iter()
+        .filter_map(|case| Some(format!("{}: {}", case.id, check(case, &proxy, &upstream).err()?)))
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    // Every refusal was counted, under its reason.
+    for reason in ["malformed", "no_host", "many_hosts", "bad_host", "bad_target", "connect"] {
+        let label = format!("reason=\"{reason}\"");
+        assert!(proxy.metric("backburn_refused_total", &[&label]) > 0, "{reason}");
+    }
+    assert_eq!(proxy.metric("http_server_active_requests", &[]), 0);
+}

@@ -1,0 +1,94 @@
+//! A service that keeps the raw bytes of every request it was sent.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// One request as it came; `whole`: its end was seen.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) whole: bool,
+}
+
+impl Seen {
+    /// Names in lower case, as headers compare.
+    pub(crate) fn text(&self) -> String {
+        self.bytes.iter().map(|byte| char::from(*byte)).collect()
+    }
+}
+
+pub(crate) struct Recorder {
+    pub(crate) url: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Recorder {
+    /// Answers every request with `answer`.
+    pub(crate) fn start(answer: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let keep = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let keep = Arc::clone(&keep);
+                std::thread::spawn(move || serve(stream.unwrap(), answer, &keep));
+            }
+        });
+        Self { url, seen }
+    }
+
+    /// What has come since the last call.
+    pub(crate) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+}
+
+fn serve(mut stream: TcpStream, answer: &[u8], seen: &Mutex<Vec<Seen>>) {
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut buffer = Vec::new();
+    loop {
+        let length = loop {
+            if let Some(length) = length(&buffer) {
+                break length;
+            }
+            let mut piece = [0; 4096];
+            match stream.read(&mut piece) {
+                Ok(read @ 1..) => buffer.extend_from_slice(&piece[..read]),
+                _ => {
+                    if !buffer.is_empty() {
+                        seen.lock().unwrap().push(Seen { bytes: buffer, whole: false });
+                    }
+                    return;
+                }
+            }
+        };
+        let rest = buffer.split_off(length);
+        let bytes = std::mem::replace(&mut buffer, rest);
+        seen.lock().unwrap().push(Seen { bytes, whole: true });
+        if stream.write_all(answer).is_err() {
+            return;
+        }
+    }
+}
+
+/// How long the first request is, once it is all there.
+fn length(buffer: &[u8]) -> Option<usize> {
+    let head = buffer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
+    let value =
+        |name: &str| text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+    if value("transfer-encoding:").is_some() {
+        let end = b"\r\n0\r\n";
+        let body = &buffer[head - 2..];
+        let last = body.windows(end.len()).position(|five| five == end)?;
+        // Trailers, up to an empty line.
+        let after = &body[last + end.len() - 2..];
+        let blank = after.windows(4).position(|four| four == b"\r\n\r\n")?;
+        return Some(head - 2 + last + end.len() - 2 + blank + 4);
+    }
+    let body: usize = value("content-length:").map_or(0, |length| length.parse().unwrap());
+    (buffer.len() >= head + body).then_some(head + body)
+}
