@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::recorder::{Recorder, Seen};
 use crate::support::{Program, host, proxy};
 
-const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
+pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Deserialize)]
@@ -63,7 +63,7 @@ fn bytes(text: &str) -> Vec<u8> {
 }
 
 /// Reads until the other side closes, or until `enough`.
-fn read(stream: &mut TcpStream, enough: impl Fn(&str) -> bool) -> (String, bool) {
+pub(crate) fn read(stream: &mut TcpStream, enough: impl Fn(&str) -> bool) -> (String, bool) {
     let deadline = Instant::now() + PATIENCE;
     let mut answer = String::new();
     let mut piece = [0; 16 * 1024];
@@ -82,7 +82,7 @@ fn read(stream: &mut TcpStream, enough: impl Fn(&str) -> bool) -> (String, bool)
 }
 
 /// Whole answers in a text; all of ours say their length.
-fn answers(text: &str) -> Vec<u16> {
+pub(crate) fn answers(text: &str) -> Vec<u16> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((head, after)) = rest.split_once("\r\n\r\n") {
@@ -99,7 +99,7 @@ fn answers(text: &str) -> Vec<u16> {
     found
 }
 
-fn connect(proxy: &Program) -> TcpStream {
+pub(crate) fn connect(proxy: &Program) -> TcpStream {
     TcpStream::connect(host(&proxy.url("proxy"))).unwrap()
 }
 

@@ -25,3 +25,4 @@ mod services;
 mod shop;
 mod support;
 mod terminal;
+mod timeouts;

@@ -55,15 +55,14 @@ fn serve(mut stream: TcpStream, answer: &[u8], seen: &Mutex<Vec<Seen>>) {
                 break length;
             }
             let mut piece = [0; 4096];
-            match stream.read(&mut piece) {
-                Ok(read @ 1..) => buffer.extend_from_slice(&piece[..read]),
-                _ => {
-                    if !buffer.is_empty() {
-                        seen.lock().unwrap().push(Seen { bytes: buffer, whole: false });
-                    }
-                    return;
-                }
+            if let Ok(read @ 1..) = stream.read(&mut piece) {
+                buffer.extend_from_slice(&piece[..read]);
+                continue;
             }
+            if !buffer.is_empty() {
+                seen.lock().unwrap().push(Seen { bytes: buffer, whole: false });
+            }
+            return;
         };
         let rest = buffer.split_off(length);
         let bytes = std::mem::replace(&mut buffer, rest);

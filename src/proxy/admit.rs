@@ -216,11 +216,12 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    type Case<'a> = (Version, &'a str, &'a str, &'a [&'a str], Option<&'a str>);
+
     #[test]
     fn admission() {
         let long = format!("/{}", "a".repeat(TARGET));
         let (one, two) = (Version::HTTP_11, Version::HTTP_2);
-        type Case<'a> = (Version, &'a str, &'a str, &'a [&'a str], Option<&'a str>);
         let cases: [Case<'_>; 32] = [
             (one, "GET", "/a", &["t"], None),
             (one, "GET", "/a", &["t:80"], None),

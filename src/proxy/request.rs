@@ -189,7 +189,7 @@ pub async fn handle(
         exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
         exchange.is_stream();
         conn.tunnels();
-        *caller.tunnel.borrow_mut() = Some(Tunnel { upstream, exchange });
+        *caller.tunnel.borrow_mut() = Some(Tunnel { upstream, exchange, lease });
         head.extensions.clear();
         return Ok(Response::from_parts(head, ResponseBody::unrecorded(Bytes::new())));
     }

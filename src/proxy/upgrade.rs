@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::exchange::Exchange;
+use super::upstream::Lease;
 
 /// What a caller wants to speak instead of HTTP.
 ///
@@ -57,6 +58,8 @@ pub fn granted(answer: &HeaderMap, wanted: &HeaderValue) -> Option<HeaderValue> 
 pub struct Tunnel {
     pub upstream: hyper::upgrade::OnUpgrade,
     pub exchange: Exchange,
+    /// Until the service's end is out of HTTP.
+    pub lease: Lease,
 }
 
 /// Carries bytes both ways until both sides are done, or either breaks off.
@@ -64,8 +67,9 @@ pub async fn run<I>(mut client: I, early: Bytes, tunnel: Tunnel)
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let Tunnel { upstream, exchange: _exchange } = tunnel;
+    let Tunnel { upstream, exchange: _exchange, lease } = tunnel;
     let Ok(upstream) = upstream.await else { return };
+    drop(lease);
     let mut upstream: TokioIo<Upgraded> = TokioIo::new(upstream);
     // The caller may have spoken before it had the answer.
     if !early.is_empty() && upstream.write_all(&early).await.is_err() {

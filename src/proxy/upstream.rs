@@ -44,9 +44,37 @@ struct Idlers {
     shared: Vec<Multiplexed>,
 }
 
+/// The task that drives a connection. Dropping this ends the connection at once: hyper would go on
+/// sending the request of somebody who has left.
+#[derive(Debug)]
+struct Line(tokio::task::AbortHandle);
+
+impl Line {
+    fn open(connection: impl Future<Output = hyper::Result<()>> + 'static) -> Self {
+        let task = tokio::task::spawn_local(async move {
+            // What goes wrong here reaches the request that uses the connection.
+            let _ = connection.await;
+        });
+        Self(task.abort_handle())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An HTTP/1.1 connection.
+#[derive(Debug)]
+struct Alone {
+    sender: http1::SendRequest<RequestBody>,
+    _line: Line,
+}
+
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    alone: Alone,
     peer: IpAddr,
     since: Instant,
 }
@@ -58,6 +86,7 @@ struct Multiplexed {
     peer: IpAddr,
     streams: Rc<Cell<usize>>,
     since: Instant,
+    line: Rc<Line>,
 }
 
 /// A connection in use; given back when the answer has ended.
@@ -72,8 +101,12 @@ pub struct Lease {
 
 #[derive(Debug)]
 enum Kind {
-    Alone(http1::SendRequest<RequestBody>),
-    Stream { _stream: Stream },
+    Alone(Alone),
+    /// The connection lives for as long as any of its streams.
+    Stream {
+        _stream: Stream,
+        _line: Rc<Line>,
+    },
 }
 
 /// One stream of a shared connection, counted until dropped.
@@ -119,8 +152,8 @@ impl Lease {
     }
 
     pub fn give_back(self) {
-        let Kind::Alone(sender) = self.kind else { return };
-        if sender.is_closed() {
+        let Kind::Alone(alone) = self.kind else { return };
+        if alone.sender.is_closed() {
             return;
         }
         let now = crate::clock::now();
@@ -130,7 +163,7 @@ impl Lease {
             && idlers.generation == self.generation
             && idlers.idle.len() < KEPT
         {
-            idlers.idle.push(Idle { sender, peer: self.peer, since: now });
+            idlers.idle.push(Idle { alone, peer: self.peer, since: now });
         }
     }
 }
@@ -164,11 +197,11 @@ impl Pool {
         if way.h2 {
             return self.send_shared((id, service), way, request).await;
         }
-        while let Some(Idle { mut sender, peer, .. }) = self.take_idle(id, service) {
+        while let Some(Idle { mut alone, peer, .. }) = self.take_idle(id, service) {
             let spare = spare(&request);
-            let mut failed = match sender.try_send_request(request).await {
+            let mut failed = match alone.sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok((response, self.lease(id, peer, Kind::Alone(sender))));
+                    return Ok((response, self.lease(id, peer, Kind::Alone(alone))));
                 }
                 Err(failed) => failed,
             };
@@ -181,12 +214,12 @@ impl Pool {
                 (None, _) => return Err(failed.into_error().into()),
             }
         }
-        let (mut sender, peer) = match self.open(id, service, way).await {
+        let (mut alone, peer) = match self.open(id, service, way).await {
             Ok(opened) => opened,
             Err(trouble) => return Err(Unanswered::unsent(trouble, request)),
         };
-        let response = sender.send_request(request).await?;
-        Ok((response, self.lease(id, peer, Kind::Alone(sender))))
+        let response = alone.sender.send_request(request).await?;
+        Ok((response, self.lease(id, peer, Kind::Alone(alone))))
     }
 
     async fn send_shared(
@@ -200,7 +233,7 @@ impl Pool {
             let spare = spare(&request);
             let mut failed = match known.sender.try_send_request(request).await {
                 Ok(response) => {
-                    let kind = Kind::Stream { _stream: stream };
+                    let kind = Kind::Stream { _stream: stream, _line: known.line };
                     return Ok((response, self.lease(id, known.peer, kind)));
                 }
                 Err(failed) => failed,
@@ -218,7 +251,8 @@ impl Pool {
         };
         let stream = Stream::of(&opened.streams);
         let response = opened.sender.send_request(request).await?;
-        Ok((response, self.lease(id, opened.peer, Kind::Stream { _stream: stream })))
+        let kind = Kind::Stream { _stream: stream, _line: opened.line };
+        Ok((response, self.lease(id, opened.peer, kind)))
     }
 
     fn lease(self: &Rc<Self>, service: ServiceId, peer: IpAddr, kind: Kind) -> Lease {
@@ -250,7 +284,7 @@ impl Pool {
             let mut at = idlers.idle.len();
             while at > 0 {
                 at -= 1;
-                let Idle { sender, since, .. } = &idlers.idle[at];
+                let Idle { alone: Alone { sender, .. }, since, .. } = &idlers.idle[at];
                 if now.saturating_duration_since(*since) > IDLE {
                     // All below have idled longer still.
                     idlers.idle.drain(..=at);
@@ -295,7 +329,7 @@ impl Pool {
         id: ServiceId,
         service: &Service,
         way: Way,
-    ) -> Result<(http1::SendRequest<RequestBody>, IpAddr), Trouble> {
+    ) -> Result<(Alone, IpAddr), Trouble> {
         let at = (usize::from(id), service);
         let (stream, address) =
             connect::connect(&self.names, &self.sweep, &self.own, at, way.connect).await?;
@@ -304,11 +338,8 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(Trouble::Exchange)?;
-        tokio::task::spawn_local(async move {
-            // What goes wrong here reaches the request that uses the connection.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok((sender, address.ip()))
+        let line = Line::open(connection.with_upgrades());
+        Ok((Alone { sender, _line: line }, address.ip()))
     }
 
     async fn open_shared(
@@ -325,14 +356,12 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(Trouble::Exchange)?;
-        tokio::task::spawn_local(async move {
-            let _ = connection.await;
-        });
         let opened = Multiplexed {
             sender,
             peer: address.ip(),
             streams: Rc::default(),
             since: crate::clock::now(),
+            line: Rc::new(Line::open(connection)),
         };
         self.with(id, service, |idlers| idlers.shared.push(opened.clone()));
         Ok(opened)
