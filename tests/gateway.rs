@@ -48,7 +48,7 @@ fn one() -> usize {
 }
 
 /// The bytes of a row: one a character, `{a*3}` spelled out.
-fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {

@@ -26,3 +26,4 @@ mod shop;
 mod support;
 mod terminal;
 mod timeouts;
+mod upstream;
