@@ -56,11 +56,15 @@ pub(super) fn url(text: &str) -> Result<(), Wrong> {
     let Ok(uri) = uri else { return wrong(like) };
     match (uri.scheme_str(), uri.authority()) {
         (None, _) | (_, None) => wrong(like),
-        (Some("http"), Some(_)) if !matches!(uri.path(), "" | "/") || uri.query().is_some() => {
+        (Some("http" | "https" | "h2c"), Some(_))
+            if !matches!(uri.path(), "" | "/") || uri.query().is_some() =>
+        {
             wrong("leave out what follows the host; requests bring their own path")
         }
-        (Some("http"), Some(authority)) if authority.host().is_empty() => wrong(like),
-        (Some("http"), Some(_)) => Ok(()),
-        (Some(_), Some(_)) => wrong("only http:// upstreams are spoken to"),
+        (Some("http" | "https" | "h2c"), Some(authority)) if authority.host().is_empty() => {
+            wrong(like)
+        }
+        (Some("http" | "https" | "h2c"), Some(_)) => Ok(()),
+        (Some(_), Some(_)) => wrong("http://, https:// and h2c:// services are spoken to"),
     }
 }

@@ -1,0 +1,382 @@
+//! HTTP/2, frame by frame: what is malformed reaches no service, floods end, and one stream that
+//! stalls does not take the others with it.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::gateway::{OK, SLO, connect};
+use crate::recorder::Recorder;
+use crate::support::{Program, proxy};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+#[derive(Debug, Clone, PartialEq)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    fn code(&self) -> u32 {
+        let at = if self.kind == GOAWAY { 4 } else { 0 };
+        u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    out.extend([kind, flags]);
+    out.extend(stream.to_be_bytes());
+    out.extend(payload);
+    out
+}
+
+/// Literal fields without indexing (RFC 7541 6.2.2); all shorter than 127 bytes.
+fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in fields {
+        out.push(0);
+        for text in [name, value] {
+            out.push(u8::try_from(text.len()).unwrap());
+            assert!(text.len() < 127);
+            out.extend(text.bytes());
+        }
+    }
+    out
+}
+
+const PSEUDO: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "http"), (":path", "/a"), (":authority", "t")];
+
+fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
+    let block = fields(&[&PSEUDO[..], more].concat());
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
+}
+
+struct H2 {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl H2 {
+    fn open(proxy: &Program, settings: &[u8]) -> Self {
+        let mut stream = connect(proxy);
+        stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat()).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// It may be closed on us before all is sent.
+    fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// The next frame; `None` when the other side has closed.
+    fn next(&mut self) -> Option<Frame> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if self.buffer.len() >= 9 {
+                let length =
+                    u32::from_be_bytes([0, self.buffer[0], self.buffer[1], self.buffer[2]]);
+                let end = 9 + length as usize;
+                if self.buffer.len() >= end {
+                    let rest = self.buffer.split_off(end);
+                    let whole = std::mem::replace(&mut self.buffer, rest);
+                    return Some(Frame {
+                        kind: whole[3],
+                        flags: whole[4],
+                        stream: u32::from_be_bytes(whole[5..9].try_into().unwrap()),
+                        payload: whole[9..].to_vec(),
+                    });
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "nothing more after 20 s");
+            self.stream.set_read_timeout(Some(left)).unwrap();
+            let mut piece = [0; 16 * 1024];
+            match self.stream.read(&mut piece) {
+                Ok(0) => return None,
+                Ok(read) => self.buffer.extend_from_slice(&piece[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The first frame that is what we wait for.
+    fn until(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
+        loop {
+            let frame = self.next()?;
+            if wanted(&frame) {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// How stream 1 ends, or the connection: the first byte of its head, a code, or nothing.
+    fn verdict(&mut self) -> String {
+        let end = self.until(|frame| match frame.kind {
+            HEADERS | RESET => frame.stream == 1,
+            GOAWAY => frame.code() != 0,
+            _ => false,
+        });
+        match end {
+            None => "closed".to_owned(),
+            Some(frame) if frame.kind == HEADERS => match frame.payload[0] {
+                0x88 => "200".to_owned(),
+                0x8c => "400".to_owned(),
+                _ => "answered".to_owned(),
+            },
+            Some(frame) if frame.kind == RESET => format!("reset {}", frame.code()),
+            Some(frame) => format!("goaway {}", frame.code()),
+        }
+    }
+}
+
+fn is_served(proxy: &Program) {
+    let mut h2 = H2::open(proxy, &[]);
+    h2.send(&get(1, &[]));
+    assert_eq!(h2.verdict(), "200");
+}
+
+/// One head; what it has in place of the usual pseudo fields, and after them.
+type Case =
+    (&'static str, [(&'static str, &'static str); 4], &'static [(&'static str, &'static str)]);
+
+#[test]
+fn malformed_heads() {
+    let upstream = Recorder::start(OK);
+    let proxy = proxy(SLO, &upstream.url, &[]);
+    let path = |path| [PSEUDO[0], PSEUDO[1], (":path", path), PSEUDO[3]];
+    let method = |method| [(":method", method), PSEUDO[1], PSEUDO[2], PSEUDO[3]];
+    let late = [PSEUDO[0], PSEUDO[1], ("x-a", "b"), PSEUDO[2]];
+    let cases: [Case; 24] = [
+        ("57a upper case", PSEUDO, &[("X-A", "b")]),
+        ("57b a colon in a name", PSEUDO, &[("x:a", "b")]),
+        ("57c no name", PSEUDO, &[("", "b")]),
+        ("57d a new line in a value", PSEUDO, &[("x-a", "a\r\nx-b: evil")]),
+        ("57e NUL in a value", PSEUDO, &[("x-a", "a\0b")]),
+        ("57f a new line in the path", path("/a HTTP/1.1\r\nx: y"), &[]),
+        ("57g a blank in the path", path("/a b"), &[]),
+        ("57h a new line in the method", method("GET\r\nx: y"), &[]),
+        ("57i a blank in the method", method("GET /b"), &[]),
+        ("58a connection", PSEUDO, &[("connection", "close")]),
+        ("58b transfer-encoding", PSEUDO, &[("transfer-encoding", "chunked")]),
+        ("58c upgrade", PSEUDO, &[("upgrade", "foo")]),
+        ("58d te", PSEUDO, &[("te", "gzip")]),
+        ("59a a length without content", PSEUDO, &[("content-length", "5")]),
+        ("59b two lengths", PSEUDO, &[("content-length", "0"), ("content-length", "3")]),
+        ("62 a tunnel", method("CONNECT"), &[]),
+        ("63a an empty path", path(""), &[]),
+        ("63b a whole URL for a path", path("http://evil/a"), &[]),
+        ("63c two paths", path("/a"), &[(":path", "/b")]),
+        ("63d pseudo after regular", late, &[(":authority", "t")]),
+        ("63e an unknown pseudo field", PSEUDO, &[(":evil", "t")]),
+        ("64a Host says another", PSEUDO, &[("host", "evil")]),
+        ("64b an escape that is none", path("/a%zz"), &[]),
+        ("64c a path that is none", path("a"), &[]),
+    ];
+    for (id, pseudo, more) in cases {
+        let mut h2 = H2::open(&proxy, &[]);
+        let block = fields(&[&pseudo[..], more].concat());
+        h2.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block));
+        let verdict = h2.verdict();
+        assert_ne!(verdict, "200", "{id}");
+        assert!(upstream.take().is_empty(), "{id} reached the service: {verdict}");
+    }
+    assert_eq!(proxy.metric("backburn_slo_events_total", &[]), 0);
+    is_served(&proxy);
+}
+
+/// More or less content than was said.
+#[test]
+fn lengths_that_lie() {
+    let upstream = Recorder::start(OK);
+    let proxy = proxy(SLO, &upstream.url, &[]);
+    let block = fields(&[&PSEUDO[..], &[("content-length", "2")]].concat());
+    for content in ["hello", "h"] {
+        let mut h2 = H2::open(&proxy, &[]);
+        let head = frame(HEADERS, END_HEADERS, 1, &block);
+        h2.send(&[head, frame(DATA, END_STREAM, 1, content.as_bytes())].concat());
+        assert_ne!(h2.verdict(), "200", "{content}");
+        assert!(upstream.take().iter().all(|seen| !seen.whole), "{content}");
+    }
+    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"bad\""]), 0);
+    is_served(&proxy);
+}
+
+#[test]
+fn floods_end() {
+    let upstream = Recorder::start(OK);
+    let proxy = proxy(SLO, &upstream.url, &[]);
+    let open = frame(HEADERS, END_HEADERS, 1, &fields(&PSEUDO));
+    let reset = |n: u32| [get(n, &[]), frame(RESET, 0, n, &8u32.to_be_bytes())].concat();
+    let unended = frame(HEADERS, END_STREAM, 1, &fields(&PSEUDO));
+    let floods: [(&str, Vec<u8>); 5] = [
+        ("65 rapid reset", (0..2000).flat_map(|n| reset(2 * n + 1)).collect()),
+        (
+            "66a empty CONTINUATION",
+            [unended.clone(), frame(CONTINUATION, 0, 1, &[]).repeat(20_000)].concat(),
+        ),
+        (
+            "66b endless CONTINUATION",
+            [unended, frame(CONTINUATION, 0, 1, &fields(&[("x-a", "b")]).repeat(100)).repeat(2000)]
+                .concat(),
+        ),
+        ("67a empty DATA", [open.clone(), frame(DATA, 0, 1, &[]).repeat(20_000)].concat()),
+        ("67b DATA by the byte", [open, frame(DATA, 0, 1, b"x").repeat(60_000)].concat()),
+    ];
+    for (id, flood) in floods {
+        let mut h2 = H2::open(&proxy, &[]);
+        let mut sending = h2.stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            let _ = sending.write_all(&flood);
+        });
+        let verdict = h2.verdict();
+        assert!(
+            verdict == "closed" || verdict == format!("goaway {ENHANCE_YOUR_CALM}"),
+            "{id}: {verdict}"
+        );
+        drop(h2);
+        sender.join().unwrap();
+        is_served(&proxy);
+    }
+    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+    assert!(proxy.metric("backburn_refused_total", &["reason=\"malformed\""]) > 0);
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"bad\""]), 0);
+}
+
+/// PING and SETTINGS are answered for as long as the answers are taken, and then no more.
+#[test]
+fn answers_nobody_takes() {
+    let upstream = Recorder::start(OK);
+    let scenario = format!("[proxy]\ntimeouts = {{ write_stall = \"500ms\" }}\n{SLO}");
+    let proxy = proxy(&scenario, &upstream.url, &[]);
+    for flood in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])] {
+        let h2 = H2::open(&proxy, &[]);
+        let mut sending = h2.stream.try_clone().unwrap();
+        let before = proxy.metric("backburn_refused_total", &[]);
+        let sender = std::thread::spawn(move || {
+            let flood = flood.repeat(10_000);
+            // Bounded, should nobody end it.
+            for _ in 0..2000 {
+                if sending.write_all(&flood).is_err() {
+                    return true;
+                }
+            }
+            false
+        });
+        assert!(sender.join().unwrap(), "never ended");
+        proxy.until("counted", |proxy| proxy.metric("backburn_refused_total", &[]) > before);
+        is_served(&proxy);
+    }
+}
+
+#[test]
+fn no_more_streams_than_allowed() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let scenario = format!("[proxy]\nlimits = {{ streams = 20 }}\n{SLO}");
+    let proxy = proxy(&scenario, &format!("http://{}", silent.local_addr().unwrap()), &[]);
+    let mut h2 = H2::open(&proxy, &[]);
+    h2.send(&(0..30).flat_map(|n| get(2 * n + 1, &[])).collect::<Vec<u8>>());
+    let mut refused = 0;
+    while refused < 10 {
+        let frame = h2.until(|frame| frame.kind == RESET).unwrap();
+        assert_eq!(frame.code(), 7, "REFUSED_STREAM");
+        refused += 1;
+    }
+    proxy.until("the others go on", |proxy| proxy.metric("http_server_active_requests", &[]) == 20);
+}
+
+/// A stream whose caller takes nothing is cut; its neighbour on the connection is not.
+#[test]
+fn a_stream_that_stalls() {
+    // Larger than any window.
+    let large: &[u8] = {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1 << 20);
+        Vec::leak([head.as_bytes(), &vec![b'x'; 1 << 20]].concat())
+    };
+    let upstream = Recorder::start(large);
+    let scenario = format!("[proxy]\ntimeouts = {{ write_stall = \"500ms\" }}\n{SLO}");
+    let proxy = proxy(&scenario, &upstream.url, &[]);
+    // SETTINGS_INITIAL_WINDOW_SIZE = 0.
+    let mut h2 = H2::open(&proxy, &[0, 4, 0, 0, 0, 0]);
+    h2.send(&[get(1, &[]), get(3, &[])].concat());
+    let mut neighbour = H2::open(&proxy, &[]);
+    neighbour.send(&get(1, &[]));
+    for _ in 0..2 {
+        let cut = h2.until(|frame| frame.kind == RESET).unwrap();
+        assert_eq!(cut.code(), 8, "CANCEL");
+    }
+    // The connection goes on.
+    h2.send(&frame(PING, 0, 0, b"12345678"));
+    let pong = h2.until(|frame| frame.kind == PING && frame.flags == 1).unwrap();
+    assert_eq!(pong.payload, b"12345678");
+    // 64 KiB have gone out to the neighbour, and then it stalls as well.
+    let taken = neighbour.until(|frame| frame.kind == RESET).unwrap();
+    assert_eq!(taken.code(), 8);
+    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+    assert_eq!(proxy.metric("backburn_refused_total", &["reason=\"write_stall\""]), 3);
+    assert_eq!(proxy.metric("backburn_slo_events_total", &[]), 0);
+}
+
+/// Faults cut the stream, never the connection.
+#[test]
+fn an_abort_is_the_streams_own() {
+    let upstream = Recorder::start(OK);
+    let scenario = format!(
+        "[routes.a]\npath = \"/a\"\n[routes.b]\npath = \"/b\"\n[faults.cut]\nroutes = [\"a\"]\ninject.abort = \"reset\"\n{SLO}"
+    );
+    let scenario = scenario.replace("[slos.a]\n", "[slos.a]\nroutes = [\"*\"]\n");
+    let proxy = proxy(&scenario, &upstream.url, &[]);
+    let mut h2 = H2::open(&proxy, &[]);
+    h2.send(&get(1, &[]));
+    assert_eq!(h2.verdict(), "reset 2");
+    let other = [PSEUDO[0], PSEUDO[1], (":path", "/b"), PSEUDO[3]];
+    h2.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &fields(&other)));
+    let answer = h2.until(|frame| frame.kind == HEADERS && frame.stream == 3).unwrap();
+    assert_eq!(answer.payload[0], 0x88);
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"injected\""]), 1);
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"good\""]), 1);
+}
+
+/// What a service that speaks HTTP/1.1 sees of a request that came as HTTP/2.
+#[test]
+fn towards_http1() {
+    let upstream = Recorder::start(OK);
+    let proxy = proxy(SLO, &upstream.url, &[]);
+    let mut h2 = H2::open(&proxy, &[]);
+    h2.send(&get(1, &[("cookie", "a=1"), ("cookie", "b=2"), ("te", "trailers")]));
+    assert_eq!(h2.verdict(), "200");
+    let seen = upstream.take()[0].text();
+    assert!(seen.starts_with("GET /a HTTP/1.1\r\n"), "{seen}");
+    for piece in ["host: t\r\n", "cookie: a=1; b=2\r\n", "via: 2 backburn-", "te: trailers\r\n"] {
+        assert!(seen.contains(piece), "no {piece:?} in {seen}");
+    }
+}
+
+/// An idle connection is told to go, and goes.
+#[test]
+fn idle_connections_are_sent_away() {
+    let upstream = Recorder::start(OK);
+    let scenario = format!("[proxy]\ntimeouts = {{ idle = \"500ms\" }}\n{SLO}");
+    let proxy = proxy(&scenario, &upstream.url, &[]);
+    let mut h2 = H2::open(&proxy, &[]);
+    h2.send(&get(1, &[]));
+    assert_eq!(h2.verdict(), "200");
+    let goaway = h2.until(|frame| frame.kind == GOAWAY).unwrap();
+    assert_eq!(goaway.code(), 0);
+}

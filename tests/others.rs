@@ -1,0 +1,149 @@
+//! Clients and services that are not ours: curl, h2load, gRPC and WebSocket libraries. What is
+//! installed for them is in tests/run.sh.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::gateway::SLO;
+use crate::support::{host, proxy, shop};
+
+/// The interpreter with the packages that tests/run.sh installs.
+fn interpreter() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/python");
+    assert!(path.exists(), "{} is missing: run tests/run.sh once", path.display());
+    path
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+/// A service that prints its port and ends with its standard input.
+struct Service {
+    child: Child,
+    port: u16,
+}
+
+impl Service {
+    fn start(name: &str) -> Self {
+        let mut child = Command::new(interpreter())
+            .arg(script(name))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        Self { child, port: line.trim().parse().unwrap() }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(name: &str, argument: &str) -> Value {
+    let output = Command::new(interpreter()).arg(script(name)).arg(argument).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What a program prints; it must end well.
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {text}{errors}");
+    text
+}
+
+/// Every shape of call, with the service named as h2c and left to be found out.
+#[test]
+fn grpc() {
+    let service = Service::start("grpc_service.py");
+    for scheme in ["h2c", "http"] {
+        let upstream = format!("{scheme}://127.0.0.1:{}", service.port);
+        let proxy = proxy(SLO, &upstream, &[]);
+        let seen = run("grpc_calls.py", host(&proxy.url("proxy")));
+        let wanted = serde_json::json!({
+            "unary": "hello", "first": "1", "last": "2", "large": true, "empty": true,
+            "stream": true, "total": 200_000, "chat": "ABC", "chat_ends": true,
+            "refused": ["NOT_FOUND", "no such thing"], "unknown": "UNIMPLEMENTED",
+            "late": "DEADLINE_EXCEEDED", "cut": ["UNAVAILABLE", "gone"],
+        });
+        assert_eq!(seen, wanted, "{scheme}");
+        proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+        assert_eq!(proxy.metric("http_server_request_duration_seconds_count", &[]), 10);
+    }
+}
+
+#[test]
+fn websocket() {
+    let service = Service::start("websocket_service.py");
+    let proxy = proxy(SLO, &format!("http://127.0.0.1:{}", service.port), &[]);
+    let seen = run("websocket_calls.py", &proxy.url("proxy").replace("http:", "ws:"));
+    let wanted = serde_json::json!({
+        "binary 0": true, "binary 1": true, "binary 125": true, "binary 126": true,
+        "binary 65535": true, "binary 65536": true, "binary 1048576": true,
+        "fragments": "abc", "pong": true, "order": true,
+        "code": 4001, "reason": "as asked", "compressed": "with compression",
+    });
+    assert_eq!(seen, wanted);
+    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"good\""]), 2);
+}
+
+#[test]
+fn curl() {
+    let shop = shop();
+    let proxy = proxy(SLO, &shop.url("checkout"), &[]);
+    let url = proxy.url("proxy");
+    let upload = proxy.scratch.file("upload", &"x".repeat(1 << 20));
+    let upload = format!("@{}", upload.display());
+    let echo = format!("{url}/echo");
+    let status = ["-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "-m", "20"];
+    for (arguments, wanted) in [
+        (vec![url.as_str()], "404 1.1"),
+        (vec!["--http2-prior-knowledge", &url], "404 2"),
+        // An offer of HTTP/2 that is not taken up.
+        (vec!["--http2", &url], "404 1.1"),
+        (vec!["--http1.0", &url], "404 1"),
+        (vec!["-I", &url], "404 1.1"),
+        (vec!["--data-binary", &upload, &echo], "200 1.1"),
+        (vec!["--http2-prior-knowledge", "--data-binary", &upload, &echo], "200 2"),
+        (vec!["-H", "Transfer-Encoding: chunked", "--data-binary", &upload, &echo], "200 1.1"),
+        (vec!["-H", "Expect: 100-continue", "--data-binary", &upload, &echo], "200 1.1"),
+        (vec!["-H", "Host:", &url], "400 1.1"),
+        (vec!["-X", "OPTIONS", "--request-target", "*", &url], "204 1.1"),
+    ] {
+        let said = said("curl", &[&status[..], &arguments].concat());
+        assert_eq!(said, wanted, "{arguments:?}");
+    }
+    for protocol in ["--http1.1", "--http2-prior-knowledge"] {
+        let back = said("curl", &["-sS", "-m", "20", protocol, "--data-binary", &upload, &echo]);
+        assert_eq!(back.len(), 1 << 20, "{protocol}");
+    }
+}
+
+/// What h2load saw is what we counted.
+#[test]
+fn h2load() {
+    let shop = shop();
+    let proxy = proxy(SLO, &shop.url("checkout"), &[]);
+    let url = format!("{}/api/items", proxy.url("proxy"));
+    for (n, more) in [&[][..], &["--h1"]].into_iter().enumerate() {
+        let load = [&["-n", "2000", "-c", "4", "-m", "20"], more, &[&url]].concat();
+        let said = said("h2load", &load);
+        assert!(said.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+        let counted = 2000 * (n as u64 + 1);
+        assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"good\""]), counted);
+        assert_eq!(proxy.metric("backburn_slo_events_total", &[]), counted);
+    }
+}
