@@ -28,4 +28,5 @@ mod shop;
 mod support;
 mod terminal;
 mod timeouts;
+mod tls;
 mod upstream;

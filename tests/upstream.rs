@@ -39,7 +39,7 @@ struct Case {
 }
 
 /// Runs `serve` for each connection, in a thread of its own.
-fn service(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+pub(crate) fn service(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serve = Arc::new(serve);

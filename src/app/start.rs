@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -19,7 +20,9 @@ use super::{Source, Start, Texts, Watcher};
 use crate::admin::{self, AdminState};
 use crate::drill::Control;
 use crate::drill::reload::Reloads;
+use crate::plan::tls::ListenTls;
 use crate::plan::{Plan, Safety, Service};
+use crate::proxy::tls;
 use crate::proxy::{Never, OwnPort, Shared, listen, worker};
 use crate::report::Live;
 use crate::sli::Ledger;
@@ -72,6 +75,8 @@ pub enum StartError {
         service: String,
         address: SocketAddr,
     },
+    /// A certificate or key that cannot be used.
+    Tls(String),
     Os(io::Error),
 }
 
@@ -104,6 +109,7 @@ impl fmt::Display for StartError {
                 f,
                 "service `{service}` is at {address}, which is this backburn itself: requests would go in circles"
             ),
+            Self::Tls(what) => write!(f, "TLS: {what}"),
             Self::Os(source) => write!(f, "cannot start: {source}"),
         }
     }
@@ -132,6 +138,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
             own_ports.push(Arc::clone(&service.name));
         }
     }
+    let served = secrets(&plan)?;
+    let scheme = if served.is_some() { "https" } else { "http" };
     let admin_listener = listen::bind(admin_address).map_err(|source| StartError::Bind {
         what: "admin".into(),
         address: admin_address,
@@ -188,6 +196,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         epoch: now,
         instance: crate::dice::random_seed(),
         own: own.clone().into(),
+        tls: served.as_ref().map(|served| ArcSwap::new(Arc::clone(&served.config))),
     });
     mark_never(&plan.services, &plan.safety, &shared).await;
 
@@ -223,10 +232,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     for (listener, port) in listeners {
         let address = listener.local_addr().map_err(StartError::Os)?;
         match port {
-            None => proxy = format!("http://{address}"),
+            None => proxy = format!("{scheme}://{address}"),
             Some(port) => services.push((
                 shared.own_ports[usize::from(port)].to_string(),
-                format!("http://{address}"),
+                format!("{scheme}://{address}"),
             )),
         }
         acceptors.spawn(listen::accept(
@@ -279,6 +288,9 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         finish: Arc::clone(&finish),
         bound: admin_bound,
     });
+    if let (Some(tls), Some(served)) = (plan.proxy.tls.clone(), served) {
+        tokio::spawn(renew(tls, served, Arc::clone(&shared)));
+    }
     let (close_admin, mut admin_closed) = watch::channel(false);
     let admin = tokio::spawn(admin::serve(admin_listener, state, async move {
         // Also when the sender is gone.
@@ -340,6 +352,44 @@ async fn resolve(service: &Service) -> Vec<SocketAddr> {
         .await
         .map(Iterator::collect)
         .unwrap_or_default()
+}
+
+/// Certificates and keys, which had better be found wrong now than by the first request.
+fn secrets(plan: &Plan) -> Result<Option<tls::Served>, StartError> {
+    for service in &plan.services {
+        if let Some(tls) = &service.tls {
+            let checked = tls::check(tls);
+            checked
+                .map_err(|what| StartError::Tls(format!("service `{}`: {what}", service.name)))?;
+        }
+    }
+    let Some(tls) = &plan.proxy.tls else { return Ok(None) };
+    tls::Served::load(tls, None).map_err(StartError::Tls)
+}
+
+/// Serves with new certificates once the files say something else.
+async fn renew(listen: ListenTls, mut served: tls::Served, shared: Arc<Shared>) {
+    let mut again = tokio::time::interval(tls::AGAIN);
+    let mut said = None;
+    loop {
+        again.tick().await;
+        match tls::Served::load(&listen, Some(&served)) {
+            Ok(None) => said = None,
+            Ok(Some(new)) => {
+                if let Some(live) = &shared.tls {
+                    live.store(Arc::clone(&new.config));
+                }
+                tracing::info!("new certificates");
+                (served, said) = (new, None);
+            }
+            // Half written, perhaps: what was good goes on. Said once.
+            Err(error) if said.as_ref() != Some(&error) => {
+                tracing::warn!(%error, "certificates: the old ones go on");
+                said = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 /// A service that is this process itself would loop for ever; `own` is where it listens.

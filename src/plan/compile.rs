@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::Uri;
 
@@ -138,6 +139,7 @@ fn services(
                 url: Some(upstream.clone()),
                 listen: None,
                 protocol: None,
+                tls: None,
                 host: None,
                 tier: None,
                 title: None,
@@ -181,6 +183,10 @@ fn service(spec: &ServiceSpec, never: &dyn Fn(&str) -> bool, notes: &mut Diagnos
         None => (String::new(), 0, String::new()),
     };
     let never = never(&host);
+    // Over TLS a server often goes by the name it is asked for.
+    let https = url.starts_with("https://");
+    let host_header = if https { HostHeader::Upstream } else { HostHeader::Keep };
+    let tls = super::tls::service(url, &host, spec.tls.as_ref(), notes);
     Service {
         name: spec.name.value.as_str().into(),
         url: spec.url.as_ref().map(|url| url.value.clone()).unwrap_or_default(),
@@ -189,7 +195,8 @@ fn service(spec: &ServiceSpec, never: &dyn Fn(&str) -> bool, notes: &mut Diagnos
         authority,
         listen: spec.listen.as_ref().map(|listen| listen.value),
         protocol,
-        host_header: spec.host.as_ref().map_or(HostHeader::Keep, |host| host.value),
+        host_header: spec.host.as_ref().map_or(host_header, |host| host.value),
+        tls: tls.map(Arc::new),
         tier: spec.tier.as_ref().map(|tier| tier.value.clone()),
         title: spec.title.as_ref().map(|title| title.value.clone()),
         never,
@@ -207,9 +214,8 @@ fn upstream(url: &str) -> Result<(String, u16, String), (String, &'static str)> 
     }
     let Ok(uri) = url.parse::<Uri>() else { return fail("not a URL") };
     match uri.scheme_str() {
-        Some("http" | "h2c") => {}
-        Some("https") => return fail("only `http` and `h2c` upstreams are served for now"),
-        _ => return fail("a service's URL begins with `http://`"),
+        Some("http" | "https" | "h2c") => {}
+        _ => return fail("a service's URL begins with `http://`, `https://` or `h2c://`"),
     }
     if url.contains('#') || uri.path_and_query().is_some_and(|path| path != "/") {
         return fail("a service's URL has no path: requests keep their own");
@@ -221,6 +227,7 @@ fn upstream(url: &str) -> Result<(String, u16, String), (String, &'static str)> 
         None if authority.as_str() != authority.host() => {
             return fail("a port lies between 1 and 65535");
         }
+        None if uri.scheme_str() == Some("https") => 443,
         None => 80,
         Some(port) => port.as_u16(),
     };

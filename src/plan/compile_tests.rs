@@ -30,7 +30,7 @@ fn urls_that_cannot_be_a_service() {
         ("http://a:0", "port 0"),
         ("http://a#x", "has no path"),
         ("http://a?x", "has no path"),
-        ("https://a", "only `http`"),
+        ("ftp://a", "begins with"),
     ] {
         let mut notes = Diagnostics::new();
         let spec = ServiceSpec {
@@ -38,6 +38,7 @@ fn urls_that_cannot_be_a_service() {
             url: Some(Located { value: url.to_owned(), at: Place::default() }),
             listen: None,
             protocol: None,
+            tls: None,
             host: None,
             tier: None,
             title: None,

@@ -84,6 +84,16 @@ fn whole(old: &Plan, new: &Plan, found: &mut Changes) {
     if old.hypothesis != new.hypothesis {
         found.changed.push("hypothesis".to_owned());
     }
+    for (changed, what) in [
+        (old.proxy.timeouts != new.proxy.timeouts, "proxy.timeouts"),
+        (old.proxy.limits != new.proxy.limits, "proxy.limits"),
+        (old.proxy.forwarded != new.proxy.forwarded, "proxy.forwarded"),
+        (old.proxy.trusted_proxies != new.proxy.trusted_proxies, "proxy.trusted_proxies"),
+    ] {
+        if changed {
+            found.changed.push(what.to_owned());
+        }
+    }
     if old.proxy.max_held != new.proxy.max_held {
         let (was, is) = (old.proxy.max_held, new.proxy.max_held);
         found.changed.push(format!("proxy.max_held: {was} → {is}"));
@@ -124,6 +134,8 @@ fn by_name<'p, T>(items: &'p [T], name: impl Fn(&'p T) -> &'p Arc<str>) -> HashM
 fn same_service(a: &Service, b: &Service) -> bool {
     a.url == b.url
         && a.host_header == b.host_header
+        && a.protocol == b.protocol
+        && a.tls == b.tls
         && a.tier == b.tier
         && a.title == b.title
         && a.never == b.never
@@ -353,6 +365,12 @@ pub fn settle(live: &Plan, new: &mut Plan, ports: &[(Arc<str>, SocketAddr)]) -> 
     keep(live.seed != new.seed, "seed");
     keep(live.proxy.listen != new.proxy.listen, "proxy.listen");
     keep(live.proxy.workers != new.proxy.workers, "proxy.workers");
+    keep(live.proxy.tls != new.proxy.tls, "proxy.tls");
+    keep(live.proxy.lame_duck != new.proxy.lame_duck, "proxy.lame_duck");
+    let drain = live.proxy.timeouts.drain;
+    keep(drain != new.proxy.timeouts.drain, "proxy.timeouts.drain");
+    let connections = live.proxy.limits.connections;
+    keep(connections != new.proxy.limits.connections, "proxy.limits.connections");
     for service in &mut new.services {
         let open = ports.iter().find(|(name, _)| *name == service.name);
         let open = open.map(|(_, address)| *address);
@@ -365,6 +383,10 @@ pub fn settle(live: &Plan, new: &mut Plan, ports: &[(Arc<str>, SocketAddr)]) -> 
     new.seed = live.seed;
     new.proxy.listen = live.proxy.listen;
     new.proxy.workers = live.proxy.workers;
+    new.proxy.tls.clone_from(&live.proxy.tls);
+    new.proxy.lame_duck = live.proxy.lame_duck;
+    new.proxy.timeouts.drain = drain;
+    new.proxy.limits.connections = connections;
     restart
 }
 

@@ -22,6 +22,7 @@ mod routes;
 mod safety;
 mod service;
 mod slos;
+pub mod tls;
 mod warnings;
 
 pub use compile::compile;
@@ -73,6 +74,8 @@ pub struct Service {
     pub authority: String,
     pub listen: Option<SocketAddr>,
     pub protocol: Protocol,
+    /// `https://`.
+    pub tls: Option<Arc<tls::ServiceTls>>,
     pub host_header: HostHeader,
     pub tier: Option<String>,
     pub title: Option<String>,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::condition::Network;
+use super::tls::ListenTls;
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::scenario::{ProxySpec, TimeoutsSpec};
 
@@ -22,6 +23,7 @@ pub struct Proxy {
     pub trusted_proxies: Vec<Network>,
     /// How long to accept after readiness is withdrawn; `None`: not said.
     pub lame_duck: Option<Duration>,
+    pub tls: Option<ListenTls>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,7 @@ pub(super) fn compile(spec: &ProxySpec, notes: &mut Diagnostics) -> Proxy {
         },
         trusted_proxies,
         lame_duck: spec.lame_duck.as_ref().map(|time| time.value),
+        tls: spec.tls.as_ref().and_then(super::tls::listen),
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Trouble {
     Exchange(hyper::Error),
     /// No head in time.
     ResponseTimeout,
+    /// What is wrong with its TLS.
+    Tls(&'static str),
 }
 
 impl Trouble {
@@ -62,6 +64,7 @@ impl Trouble {
             Self::Exchange(error) if is_reset(error) => "connection_reset",
             Self::Exchange(_) => "closed_early",
             Self::ResponseTimeout => "response_timeout",
+            Self::Tls(label) => label,
         }
     }
 }

@@ -10,11 +10,13 @@ pub mod exchange;
 pub mod flow;
 pub mod forwarded;
 pub mod headers;
+pub mod inflow;
 pub mod listen;
 pub mod request;
 pub mod serve;
 pub mod sweep;
 pub mod timer;
+pub mod tls;
 pub mod upgrade;
 pub mod upstream;
 pub mod worker;
@@ -26,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use crate::drill::Stage;
@@ -72,4 +75,6 @@ pub struct Shared {
     pub instance: u64,
     /// Addresses this process listens on.
     pub own: Box<[SocketAddr]>,
+    /// What callers are served with; `None`: plain HTTP.
+    pub tls: Option<ArcSwap<ServerConfig>>,
 }

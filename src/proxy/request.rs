@@ -15,6 +15,7 @@ use super::connect::Trouble;
 use super::exchange::Exchange;
 use super::forwarded;
 use super::headers;
+use super::inflow::Inflow;
 use super::serve::Caller;
 use super::upgrade::{self, Tunnel};
 use super::upstream::{Unanswered, Way};
@@ -137,12 +138,17 @@ pub async fn handle(
     // A gRPC caller may stream, and pause for as long as it likes.
     let stall = (!grpc).then_some(timeouts.body_stall);
     let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
-    let (mut body, upload) = RequestBody::watched(body, &worker.sweep, &watch, stall);
-    if chunked && body.begins().await.is_err() {
-        conn.linger_on_close();
-        let reason = upload.and_then(|upload| upload.broken()).unwrap_or("bad_request_body");
-        return Ok(broken_by_caller(exchange, reason));
-    }
+    let (payload, upload) = if body.is_end_stream() {
+        (Payload::Empty, None)
+    } else {
+        let (mut inflow, upload) = Inflow::of_caller(body, &worker.sweep, &watch, stall);
+        if chunked && inflow.begins().await.is_err() {
+            conn.linger_on_close();
+            return Ok(broken_by_caller(exchange, upload.broken().unwrap_or("bad_request_body")));
+        }
+        (Payload::Stream(Box::new(inflow)), Some(upload))
+    };
+    let body = RequestBody::new(payload);
     forwarded::tell(&mut head.headers, &plan.proxy, conn);
     admit::count_down(&mut head);
     worker.vias.sign(&mut head.headers, head.version, service_id, service);
@@ -217,8 +223,9 @@ pub async fn handle(
     watch.rest();
     let stall = (!grpc && !endless).then_some(watch);
     let bodiless = act::bodiless(&exchange.outcome.method, head.status);
-    let source = Source { lease, upload, stall, trailers };
-    let body = ResponseBody::new(Payload::Stream(body), exchange, Some(source), bodiless);
+    let inflow = Inflow::of_service(body, stall, trailers);
+    let payload = Payload::Stream(Box::new(inflow));
+    let body = ResponseBody::new(payload, exchange, Some(Source { lease, upload }), bodiless);
     Ok(Response::from_parts(head, body))
 }
 
@@ -481,7 +488,8 @@ fn origin_form(uri: Uri) -> Uri {
 /// The target as HTTP/2 takes it apart: scheme, authority, and the client's own bytes.
 fn absolute_form(uri: Uri, service: &Service, host: Option<&HeaderValue>) -> Uri {
     let mut parts = uri.into_parts();
-    parts.scheme = Some(http::uri::Scheme::HTTP);
+    let https = service.tls.is_some();
+    parts.scheme = Some(if https { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or(&service.authority);
     parts.authority = host.parse().ok();
     parts.path_and_query.get_or_insert_with(|| http::uri::PathAndQuery::from_static("/"));

@@ -17,6 +17,7 @@ use super::OwnPort;
 use super::conn::{Conn, Order};
 use super::flow::Streams;
 use super::request;
+use super::tls;
 use super::upgrade::{self, Tunnel};
 use super::worker::{Accepted, Worker};
 
@@ -67,6 +68,14 @@ async fn speak(
     mut socket: super::conn::Socket,
     port: Option<OwnPort>,
 ) {
+    if let Some(tls) = &worker.shared.tls {
+        conn.secured();
+        return match tls::accept(tls.load_full(), socket).await {
+            Ok((stream, true)) => h2(worker, conn, stream, port).await,
+            Ok((stream, false)) => h1(worker, conn, stream, port).await,
+            Err(_) => worker.stage().books.refused(worker.id, "tls"),
+        };
+    }
     match socket.is_h2().await {
         Ok(true) => h2(worker, conn, socket, port).await,
         Ok(false) => h1(worker, conn, socket, port).await,

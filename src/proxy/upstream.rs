@@ -3,16 +3,22 @@
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use super::body::RequestBody;
+use super::body::{Payload, RequestBody};
 use super::connect::{self, Names, Trouble};
 use super::sweep::Sweep;
+use super::tls;
+use crate::plan::tls::ServiceTls;
 use crate::plan::{Safety, Service, ServiceId};
 
 /// Idle connections are left after this long: below the keep-alive of common servers (Node's is
@@ -24,6 +30,9 @@ const KEPT: usize = 1024;
 const STREAMS: usize = 100;
 /// Read from a service ahead of what its caller has taken.
 const BUFFERED: usize = 64 * 1024;
+/// The same for one HTTP/2 stream. All of a connection's have room at once, so that slow callers do
+/// not take it from the others.
+const WINDOW: u32 = 64 * 1024;
 
 #[derive(Debug)]
 pub struct Pool {
@@ -31,14 +40,15 @@ pub struct Pool {
     /// Addresses this process listens on.
     own: Box<[SocketAddr]>,
     names: Names,
-    /// By service; the authority tells when a reload gave the id to another.
+    tls: tls::Services,
+    /// By service; the URL tells when a reload gave the id to another.
     services: RefCell<Vec<Idlers>>,
 }
 
 #[derive(Debug, Default)]
 struct Idlers {
-    authority: String,
-    /// Grows when the authority changes.
+    url: String,
+    /// Grows when the URL changes.
     generation: u64,
     idle: Vec<Idle>,
     shared: Vec<Multiplexed>,
@@ -181,6 +191,7 @@ impl Pool {
             sweep: Rc::clone(sweep),
             own: own.into(),
             names: Names::default(),
+            tls: tls::Services::default(),
             services: RefCell::default(),
         }
     }
@@ -268,8 +279,8 @@ impl Pool {
             services.resize_with(usize::from(id) + 1, Idlers::default);
         }
         let idlers = &mut services[usize::from(id)];
-        if idlers.authority != service.authority {
-            service.authority.clone_into(&mut idlers.authority);
+        if idlers.url != service.url {
+            service.url.clone_into(&mut idlers.url);
             idlers.generation += 1;
             idlers.idle.clear();
             idlers.shared.clear();
@@ -324,6 +335,22 @@ impl Pool {
         }
     }
 
+    /// TLS on top, in what is left of the time to connect.
+    async fn secure(
+        &self,
+        id: usize,
+        tls: &Arc<ServiceTls>,
+        way: Way,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Trouble> {
+        let watch = self.sweep.watch(way.connect);
+        tokio::select! {
+            biased;
+            secured = self.tls.secure(id, tls, way.h2, stream) => secured,
+            () = watch.over() => Err(Trouble::ConnectTimeout),
+        }
+    }
+
     async fn open(
         &self,
         id: ServiceId,
@@ -333,13 +360,11 @@ impl Pool {
         let at = (usize::from(id), service);
         let (stream, address) =
             connect::connect(&self.names, &self.sweep, &self.own, at, way.connect).await?;
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(BUFFERED)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(Trouble::Exchange)?;
-        let line = Line::open(connection.with_upgrades());
-        Ok((Alone { sender, _line: line }, address.ip()))
+        let alone = match &service.tls {
+            None => alone(stream).await?,
+            Some(tls) => alone(self.secure(at.0, tls, way, stream).await?).await?,
+        };
+        Ok((alone, address.ip()))
     }
 
     async fn open_shared(
@@ -351,21 +376,46 @@ impl Pool {
         let at = (usize::from(id), service);
         let (stream, address) =
             connect::connect(&self.names, &self.sweep, &self.own, at, way.connect).await?;
-        let (sender, connection) = http2::Builder::new(Local)
-            .max_send_buf_size(BUFFERED)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(Trouble::Exchange)?;
+        let (sender, line) = match &service.tls {
+            None => multiplexed(stream).await?,
+            Some(tls) => multiplexed(self.secure(at.0, tls, way, stream).await?).await?,
+        };
         let opened = Multiplexed {
             sender,
             peer: address.ip(),
             streams: Rc::default(),
             since: crate::clock::now(),
-            line: Rc::new(Line::open(connection)),
+            line: Rc::new(line),
         };
         self.with(id, service, |idlers| idlers.shared.push(opened.clone()));
         Ok(opened)
     }
+}
+
+async fn alone<I>(io: I) -> Result<Alone, Trouble>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFERED)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(Trouble::Exchange)?;
+    Ok(Alone { sender, _line: Line::open(connection.with_upgrades()) })
+}
+
+async fn multiplexed<I>(io: I) -> Result<(http2::SendRequest<RequestBody>, Line), Trouble>
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (sender, connection) = http2::Builder::new(Local)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW * STREAMS as u32)
+        .max_send_buf_size(BUFFERED)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(Trouble::Exchange)?;
+    Ok((sender, Line::open(connection)))
 }
 
 /// A copy of a request that may be repeated without harm and has no body.
@@ -377,7 +427,7 @@ fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     if !harmless || !request.body().is_end_stream() {
         return None;
     }
-    let mut copy = Request::new(RequestBody::empty());
+    let mut copy = Request::new(RequestBody::new(Payload::Empty));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();

@@ -58,8 +58,9 @@ static SERVICE: TableKeys = TableKeys {
         Key::new("url", Value::Url, "Where it is.").required(),
         Key::new("listen", Value::Address, "A port of its own for requests to it."),
         super::service::PROTOCOL,
+        Key::new("tls", Value::Table(&super::tls::SERVICE), "For `https://`."),
         Key::new("host", Value::Word(&["keep", "upstream"]), "Which `Host` it sees.")
-            .default("\"keep\""),
+            .default("\"keep\", `upstream` for `https://`"),
         Key::new("tier", Value::Name, "`gold`, `silver`, `bronze`."),
         Key::new("title", Value::Text, "What people call it."),
     ],

@@ -19,6 +19,7 @@ mod read;
 mod service;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tls;
 #[cfg(test)]
 mod toml_tests;
 
@@ -27,6 +28,7 @@ pub use keys::ROOT;
 pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
 pub use proxy::{LimitsSpec, ProxySpec, TimeoutsSpec};
 pub use service::Protocol;
+pub use tls::{ListenTlsSpec, ServiceTlsSpec};
 
 /// The JSON Schema (2020-12) of a scenario, for editors.
 pub fn json_schema() -> serde_json::Value {
@@ -107,6 +109,7 @@ pub struct ServiceSpec {
     pub url: Option<Located<String>>,
     pub listen: Option<Located<SocketAddr>>,
     pub protocol: Option<Located<Protocol>>,
+    pub tls: Option<ServiceTlsSpec>,
     /// `keep` or `upstream`.
     pub host: Option<Located<HostHeader>>,
     pub tier: Option<Located<String>>,

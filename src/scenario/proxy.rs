@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::tls::ListenTlsSpec;
 use crate::diagnostic::{Diagnostics, Located};
 use crate::document::{Key, Table, TableKeys, Value};
 use crate::units::Bytes;
@@ -31,6 +32,7 @@ pub(super) static PROXY: TableKeys = TableKeys {
             NAMES,
             "Networks whose `Forwarded` and `X-Forwarded-*` are believed.",
         ),
+        Key::new("tls", Value::Table(&super::tls::LISTEN), "TLS towards callers."),
         Key::new("lame_duck", Value::Duration, "Accepts for so long after saying \"not ready\".")
             .default("\"0s\", \"5s\" under Kubernetes"),
     ],
@@ -89,6 +91,7 @@ pub struct ProxySpec {
     pub forwarded: Option<Located<&'static str>>,
     pub trusted_proxies: Vec<Located<String>>,
     pub lame_duck: Option<Located<Duration>>,
+    pub tls: Option<ListenTlsSpec>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -127,6 +130,7 @@ pub(super) fn read(table: &mut Table<'_, '_>) -> ProxySpec {
         forwarded: table.word("forwarded"),
         trusted_proxies: table.text_list("trusted_proxies"),
         lame_duck: table.duration("lame_duck"),
+        tls: super::tls::listen(table),
     }
 }
 

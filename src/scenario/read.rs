@@ -166,6 +166,7 @@ fn service(name: Located<String>, table: &mut Table<'_, '_>) -> ServiceSpec {
         url: table.text("url"),
         listen: table.address("listen"),
         protocol: super::service::protocol(table),
+        tls: super::tls::service(table),
         host: table.word("host").map(|Located { value, at }| Located {
             value: if value == "upstream" { HostHeader::Upstream } else { HostHeader::Keep },
             at,

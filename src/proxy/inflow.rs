@@ -1,0 +1,187 @@
+//! A body coming in, from a caller or from a service: watched for silence, its trailers sifted.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::admit::filter_trailers;
+use super::sweep::{Sweep, Watch};
+
+/// Why a body ended before its end.
+#[derive(Debug)]
+pub enum BodyError {
+    /// Whoever sent it broke off, or sent what is no body.
+    Sender(hyper::Error),
+    /// Whoever sends it has said nothing for too long.
+    Stalled,
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sender(error) => error.fmt(f),
+            Self::Stalled => f.write_str("the body has stalled"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// What is known of a caller's body while its answer is awaited.
+#[derive(Debug)]
+pub struct Upload {
+    /// What the caller did wrong, as counted.
+    broken: Cell<Option<&'static str>>,
+    /// The wait for the answer's head: it begins when the body is out, and anew with every piece
+    /// that the service takes.
+    answer: Rc<Watch>,
+}
+
+impl Upload {
+    pub fn broken(&self) -> Option<&'static str> {
+        self.broken.get()
+    }
+}
+
+#[derive(Debug)]
+pub struct Inflow {
+    incoming: Incoming,
+    /// Read ahead; see [`Inflow::begins`].
+    first: Option<Frame<Bytes>>,
+    /// Whoever it is for takes trailers.
+    trailers: bool,
+    stall: Stall,
+    /// Of a caller's body.
+    upload: Option<Rc<Upload>>,
+}
+
+/// A wait for the next piece of a body.
+#[derive(Debug)]
+enum Stall {
+    /// This body may pause for as long as it likes.
+    Endless,
+    /// Nobody has waited yet.
+    Idle(Rc<Sweep>, Duration),
+    Watched(Rc<Watch>),
+}
+
+impl Stall {
+    fn waits(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Self::Idle(sweep, limit) = self {
+            *self = Self::Watched(Rc::new(sweep.watch(*limit)));
+        }
+        match self {
+            Self::Watched(watch) => {
+                watch.start();
+                watch.poll_over(context)
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn moves(&self) {
+        if let Self::Watched(watch) = self {
+            watch.rest();
+        }
+    }
+}
+
+impl Inflow {
+    /// A caller's body, which must not be empty. `answer`: the wait for the answer's head;
+    /// `stall`: how long the caller may pause (`None`: for ever).
+    pub fn of_caller(
+        incoming: Incoming,
+        sweep: &Rc<Sweep>,
+        answer: &Rc<Watch>,
+        stall: Option<Duration>,
+    ) -> (Self, Rc<Upload>) {
+        answer.rest();
+        let upload = Rc::new(Upload { broken: Cell::new(None), answer: Rc::clone(answer) });
+        let stall = stall.map_or(Stall::Endless, |limit| Stall::Idle(Rc::clone(sweep), limit));
+        let shared = Some(Rc::clone(&upload));
+        (Self { incoming, first: None, trailers: true, stall, upload: shared }, upload)
+    }
+
+    /// A service's answer. `stall`: the wait for its next piece (`None`: it may take for ever);
+    /// `trailers`: the caller asked for them.
+    pub fn of_service(incoming: Incoming, stall: Option<Rc<Watch>>, trailers: bool) -> Self {
+        let stall = stall.map_or(Stall::Endless, Stall::Watched);
+        Self { incoming, first: None, trailers, stall, upload: None }
+    }
+
+    /// Waits for the first piece: a body that is malformed from its start need go no further. What
+    /// the caller did wrong is in its [`Upload`].
+    pub async fn begins(&mut self) -> Result<(), BodyError> {
+        let first = std::future::poll_fn(|context| self.poll_frame(context)).await;
+        self.first = first.transpose()?;
+        Ok(())
+    }
+
+    pub fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        match Pin::new(&mut self.incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                self.stall.moves();
+                if let Some(upload) = &self.upload {
+                    upload.answer.restart();
+                }
+                if let Some(trailers) = frame.trailers_mut() {
+                    if !self.trailers {
+                        return Poll::Ready(None);
+                    }
+                    filter_trailers(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.breaks("bad_request_body", BodyError::Sender(error))
+            }
+            Poll::Ready(None) => {
+                if let Some(upload) = &self.upload {
+                    upload.answer.start();
+                }
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if let Some(upload) = &self.upload {
+                    // The service waits for the caller: its own time stands still.
+                    upload.answer.rest();
+                }
+                if self.stall.waits(context).is_pending() {
+                    return Poll::Pending;
+                }
+                self.breaks("body_stall", BodyError::Stalled)
+            }
+        }
+    }
+
+    fn breaks(
+        &self,
+        reason: &'static str,
+        error: BodyError,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(upload) = &self.upload {
+            upload.broken.set(Some(reason));
+        }
+        Poll::Ready(Some(Err(error)))
+    }
+
+    pub fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.incoming.is_end_stream()
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
