@@ -65,6 +65,8 @@ fn host_of_h1(head: &request::Parts, secure: bool) -> Result<&str, Refusal> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => valid_host(host)?,
+        // There, it need not be (RFC 1945); the service is told its own name.
+        (None, _) if head.version == Version::HTTP_10 && head.uri.authority().is_none() => "",
         (None, _) => return Err(bad("no_host")),
         (Some(_), Some(_)) => return Err(bad("many_hosts")),
     };
@@ -222,7 +224,7 @@ mod tests {
     fn admission() {
         let long = format!("/{}", "a".repeat(TARGET));
         let (one, two) = (Version::HTTP_11, Version::HTTP_2);
-        let cases: [Case<'_>; 32] = [
+        let cases: [Case<'_>; 34] = [
             (one, "GET", "/a", &["t"], None),
             (one, "GET", "/a", &["t:80"], None),
             (one, "GET", "/a", &["[::1]:80"], None),
@@ -247,6 +249,8 @@ mod tests {
             (one, "GET", "/ä", &["t"], Some("bad_target")),
             (one, "GET", "/a?ä", &["t"], Some("bad_target")),
             (one, "GET", &long, &["t"], Some("long_target")),
+            (Version::HTTP_10, "GET", "/a", &[], None),
+            (Version::HTTP_10, "GET", "/a", &["t", "t"], Some("many_hosts")),
             (one, "TRACE", "/a", &["t"], Some("trace")),
             (one, "CONNECT", "t:1", &["t:1"], Some("connect")),
             (two, "GET", "http://t/a", &[], None),

@@ -54,6 +54,8 @@ pub struct Inflow {
     incoming: Incoming,
     /// Read ahead; see [`Inflow::begins`].
     first: Option<Frame<Bytes>>,
+    /// Its end was seen.
+    ended: bool,
     /// Whoever it is for takes trailers.
     trailers: bool,
     stall: Stall,
@@ -105,14 +107,16 @@ impl Inflow {
         let upload = Rc::new(Upload { broken: Cell::new(None), answer: Rc::clone(answer) });
         let stall = stall.map_or(Stall::Endless, |limit| Stall::Idle(Rc::clone(sweep), limit));
         let shared = Some(Rc::clone(&upload));
-        (Self { incoming, first: None, trailers: true, stall, upload: shared }, upload)
+        let inflow =
+            Self { incoming, first: None, ended: false, trailers: true, stall, upload: shared };
+        (inflow, upload)
     }
 
     /// A service's answer. `stall`: the wait for its next piece (`None`: it may take for ever);
     /// `trailers`: the caller asked for them.
     pub fn of_service(incoming: Incoming, stall: Option<Rc<Watch>>, trailers: bool) -> Self {
         let stall = stall.map_or(Stall::Endless, Stall::Watched);
-        Self { incoming, first: None, trailers, stall, upload: None }
+        Self { incoming, first: None, ended: false, trailers, stall, upload: None }
     }
 
     /// Waits for the first piece: a body that is malformed from its start need go no further. What
@@ -123,12 +127,32 @@ impl Inflow {
         Ok(())
     }
 
+    /// What has come of it so far is no error. Waits for nobody, but lets the connection's own task
+    /// look at what it has read with the head.
+    pub async fn is_sound(&mut self) -> bool {
+        for again in [true, false] {
+            match std::future::poll_fn(|context| Poll::Ready(self.poll_frame(context))).await {
+                Poll::Ready(Some(Err(_))) => return false,
+                Poll::Ready(frame) => {
+                    self.first = frame.and_then(Result::ok);
+                    return true;
+                }
+                Poll::Pending if again => tokio::task::yield_now().await,
+                Poll::Pending => {}
+            }
+        }
+        true
+    }
+
     pub fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
+        }
+        if self.ended {
+            return Poll::Ready(None);
         }
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(mut frame))) => {
@@ -138,6 +162,7 @@ impl Inflow {
                 }
                 if let Some(trailers) = frame.trailers_mut() {
                     if !self.trailers {
+                        self.ended = true;
                         return Poll::Ready(None);
                     }
                     filter_trailers(trailers);
@@ -148,6 +173,7 @@ impl Inflow {
                 self.breaks("bad_request_body", BodyError::Sender(error))
             }
             Poll::Ready(None) => {
+                self.ended = true;
                 if let Some(upload) = &self.upload {
                     upload.answer.start();
                 }
@@ -178,7 +204,7 @@ impl Inflow {
     }
 
     pub fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.incoming.is_end_stream()
+        self.first.is_none() && (self.ended || self.incoming.is_end_stream())
     }
 
     pub fn size_hint(&self) -> SizeHint {

@@ -200,10 +200,20 @@ pub async fn handle(
         return Ok(Response::from_parts(head, ResponseBody::unrecorded(Bytes::new())));
     }
     let (mut head, body) = response.into_parts();
+    let framed = head.headers.contains_key(header::TRANSFER_ENCODING);
     if lease.reached_never(&plan.safety) {
         stage.mark_never(service_id);
     }
     if head.status.is_informational() || !headers::towards_caller(&mut head.headers, trailers) {
+        return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "bad_answer", &faults));
+    }
+    let endless = headers::is_endless(&head.headers);
+    watch.renew(timeouts.body_stall);
+    watch.rest();
+    let stall = (!grpc && !endless).then_some(watch);
+    let mut inflow = Inflow::of_service(body, stall, trailers);
+    // Chunks that came with the head and are none can still be told in a status.
+    if framed && !inflow.is_sound().await {
         return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "bad_answer", &faults));
     }
     if act::hold_answer(&worker, conn, &mut exchange, &late).await == Held::Gone {
@@ -215,15 +225,10 @@ pub async fn handle(
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
 
     // Body and end: the guard travels in the body.
-    let endless = headers::is_endless(&head.headers);
     if endless {
         exchange.is_stream();
     }
-    watch.renew(timeouts.body_stall);
-    watch.rest();
-    let stall = (!grpc && !endless).then_some(watch);
     let bodiless = act::bodiless(&exchange.outcome.method, head.status);
-    let inflow = Inflow::of_service(body, stall, trailers);
     let payload = Payload::Stream(Box::new(inflow));
     let body = ResponseBody::new(payload, exchange, Some(Source { lease, upload }), bodiless);
     Ok(Response::from_parts(head, body))
@@ -242,7 +247,7 @@ fn goes_by_h2(service: &Service, head: &http::request::Parts, grpc: bool) -> boo
 fn address(head: &mut http::request::Parts, service: &Service, h2: bool, bodiless: bool) {
     let from_h2 = head.version == Version::HTTP_2;
     let upstream = service.host_header == HostHeader::Upstream;
-    let authority = if upstream {
+    let authority = if upstream || !(from_h2 || head.headers.contains_key(header::HOST)) {
         HeaderValue::from_str(&service.authority).ok()
     } else if let Some(authority) = head.uri.authority().filter(|_| from_h2) {
         HeaderValue::from_str(authority.as_str()).ok()
