@@ -100,7 +100,9 @@ pub async fn handle(
     let mut body = Some(body);
     if let Some(mut prescription) = decide(&worker, &exchange, service_id, &asked) {
         exchange.outcome.hit = Hit::Yes;
-        match inject(&worker, conn, &mut exchange, &mut prescription, &mut body, &head).await {
+        let injected = inject(&worker, conn, &mut exchange, &mut prescription, &mut body, &head);
+        // Rare, and large: every request's future would carry the room for it.
+        match Box::pin(injected).await {
             Injected::Passed => {
                 faults = prescription.faults;
                 (late, active) = (prescription.late, prescription.active);
@@ -173,7 +175,7 @@ pub async fn handle(
             }
             // So that a caller that is still sending sees the answer.
             if let Some(unsent) = unsent {
-                act::drain(unsent.into_body(), false).await;
+                Box::pin(act::drain(unsent.into_body(), false)).await;
             }
             conn.linger_on_close();
             return Ok(unanswered(exchange, &trouble, &faults));
@@ -216,7 +218,9 @@ pub async fn handle(
     if framed && !inflow.is_sound().await {
         return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "bad_answer", &faults));
     }
-    if act::hold_answer(&worker, conn, &mut exchange, &late).await == Held::Gone {
+    if !late.is_empty()
+        && Box::pin(act::hold_answer(&worker, conn, &mut exchange, &late)).await == Held::Gone
+    {
         return Err(Severed);
     }
     drop(active);

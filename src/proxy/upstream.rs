@@ -205,8 +205,10 @@ impl Pool {
         way: Way,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), Unanswered> {
+        // What is rare is boxed, here and below: the future of every request is moved about, and
+        // would carry the room for it.
         if way.h2 {
-            return self.send_shared((id, service), way, request).await;
+            return Box::pin(self.send_shared((id, service), way, request)).await;
         }
         while let Some(Idle { mut alone, peer, .. }) = self.take_idle(id, service) {
             let spare = spare(&request);
@@ -225,7 +227,7 @@ impl Pool {
                 (None, _) => return Err(failed.into_error().into()),
             }
         }
-        let (mut alone, peer) = match self.open(id, service, way).await {
+        let (mut alone, peer) = match Box::pin(self.open(id, service, way)).await {
             Ok(opened) => opened,
             Err(trouble) => return Err(Unanswered::unsent(trouble, request)),
         };
@@ -256,7 +258,7 @@ impl Pool {
             }
             self.forget(id, &known);
         }
-        let mut opened = match self.open_shared(id, service, way).await {
+        let mut opened = match Box::pin(self.open_shared(id, service, way)).await {
             Ok(opened) => opened,
             Err(trouble) => return Err(Unanswered::unsent(trouble, request)),
         };
