@@ -45,13 +45,21 @@ pub struct Pool {
     services: RefCell<Vec<Idlers>>,
 }
 
-#[derive(Debug, Default)]
+/// A service's URL.
+type Owner = Rc<str>;
+
+#[derive(Debug)]
 struct Idlers {
-    url: String,
-    /// Grows when the URL changes.
-    generation: u64,
+    /// Whose connections these are: another `Rc` with every service that has had the id.
+    owner: Owner,
     idle: Vec<Idle>,
     shared: Vec<Multiplexed>,
+}
+
+impl Idlers {
+    fn nobodys() -> Self {
+        Self { owner: "".into(), idle: Vec::new(), shared: Vec::new() }
+    }
 }
 
 /// The task that drives a connection. Dropping this ends the connection at once: hyper would go on
@@ -105,7 +113,7 @@ pub struct Lease {
     pool: Rc<Pool>,
     service: ServiceId,
     peer: IpAddr,
-    generation: u64,
+    owner: Owner,
     kind: Kind,
 }
 
@@ -170,7 +178,7 @@ impl Lease {
         let mut services = self.pool.services.borrow_mut();
         if let Some(idlers) = services.get_mut(usize::from(self.service))
             // A reload may have given the id to another service.
-            && idlers.generation == self.generation
+            && Rc::ptr_eq(&idlers.owner, &self.owner)
             && idlers.idle.len() < KEPT
         {
             idlers.idle.push(Idle { alone, peer: self.peer, since: now });
@@ -210,16 +218,22 @@ impl Pool {
         if way.h2 {
             return Box::pin(self.send_shared((id, service), way, request)).await;
         }
+        // Known before anything is awaited: a reload may give the id to another service meanwhile,
+        // and this connection must not become one of its own.
+        let mut owner = self.owner(id, service);
         while let Some(Idle { mut alone, peer, .. }) = self.take_idle(id, service) {
             let spare = spare(&request);
             let mut failed = match alone.sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok((response, self.lease(id, peer, Kind::Alone(alone))));
+                    return Ok((response, self.lease(id, owner, peer, Kind::Alone(alone))));
                 }
                 Err(failed) => failed,
             };
             match (failed.take_message(), spare) {
-                (Some(unsent), _) => request = unsent,
+                (Some(unsent), _) => {
+                    request = unsent;
+                    owner = self.owner(id, service);
+                }
                 (None, Some(spare)) if is_stale(failed.error()) => {
                     request = spare;
                     break;
@@ -232,7 +246,7 @@ impl Pool {
             Err(trouble) => return Err(Unanswered::unsent(trouble, request)),
         };
         let response = alone.sender.send_request(request).await?;
-        Ok((response, self.lease(id, peer, Kind::Alone(alone))))
+        Ok((response, self.lease(id, owner, peer, Kind::Alone(alone))))
     }
 
     async fn send_shared(
@@ -241,13 +255,14 @@ impl Pool {
         way: Way,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Lease), Unanswered> {
+        let owner = self.owner(id, service);
         while let Some(mut known) = self.take_shared(id, service) {
             let stream = Stream::of(&known.streams);
             let spare = spare(&request);
             let mut failed = match known.sender.try_send_request(request).await {
                 Ok(response) => {
                     let kind = Kind::Stream { _stream: stream, _line: known.line };
-                    return Ok((response, self.lease(id, known.peer, kind)));
+                    return Ok((response, self.lease(id, owner, known.peer, kind)));
                 }
                 Err(failed) => failed,
             };
@@ -265,27 +280,26 @@ impl Pool {
         let stream = Stream::of(&opened.streams);
         let response = opened.sender.send_request(request).await?;
         let kind = Kind::Stream { _stream: stream, _line: opened.line };
-        Ok((response, self.lease(id, opened.peer, kind)))
+        Ok((response, self.lease(id, owner, opened.peer, kind)))
     }
 
-    fn lease(self: &Rc<Self>, service: ServiceId, peer: IpAddr, kind: Kind) -> Lease {
-        let generation =
-            self.services.borrow().get(usize::from(service)).map_or(0, |idlers| idlers.generation);
-        Lease { pool: Rc::clone(self), service, peer, generation, kind }
+    fn lease(self: &Rc<Self>, service: ServiceId, owner: Owner, peer: IpAddr, kind: Kind) -> Lease {
+        Lease { pool: Rc::clone(self), service, peer, owner, kind }
+    }
+
+    fn owner(&self, id: ServiceId, service: &Service) -> Owner {
+        self.with(id, service, |idlers| Rc::clone(&idlers.owner))
     }
 
     /// What is kept for a service; nothing, where a reload gave the id to another.
     fn with<T>(&self, id: ServiceId, service: &Service, see: impl FnOnce(&mut Idlers) -> T) -> T {
         let mut services = self.services.borrow_mut();
         if services.len() <= usize::from(id) {
-            services.resize_with(usize::from(id) + 1, Idlers::default);
+            services.resize_with(usize::from(id) + 1, Idlers::nobodys);
         }
         let idlers = &mut services[usize::from(id)];
-        if idlers.url != service.url {
-            service.url.clone_into(&mut idlers.url);
-            idlers.generation += 1;
-            idlers.idle.clear();
-            idlers.shared.clear();
+        if *idlers.owner != *service.url {
+            *idlers = Idlers { owner: service.url.as_str().into(), ..Idlers::nobodys() };
         }
         see(idlers)
     }
