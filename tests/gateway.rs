@@ -152,7 +152,9 @@ fn check(case: &Case, proxy: &Program, upstream: &Recorder) -> Result<(), String
         host(&proxy.url("proxy")),
         b"GET /good HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
     );
-    if !good.starts_with("HTTP/1.1 200") || upstream.take().len() != 1 {
+    // The beginning of what was cut may be told late.
+    let served = upstream.take().into_iter().filter(|seen| seen.whole || !case.partial).count();
+    if !good.starts_with("HTTP/1.1 200") || served != 1 {
         return Err(format!("a good request afterwards: {good:?}"));
     }
     Ok(())

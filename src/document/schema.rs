@@ -76,7 +76,7 @@ fn literal(text: &str) -> Option<Json> {
 fn value(of: Value) -> Json {
     match of {
         Value::Text => json!({ "type": "string" }),
-        Value::Url => text(r"http://[^/?#@]+/?"),
+        Value::Url => text(r"(http|https|h2c)://[^/?#@]+/?"),
         Value::Address => text(r".+:[0-9]+"),
         Value::Selector => text("client-ip|(header|cookie|query):.+"),
         Value::Name => text(NAME),
