@@ -85,6 +85,10 @@ pub enum Value {
     Bytes,
     /// `1MB/s`.
     Bandwidth,
+    /// `10KiB` or `50%`.
+    BytesOrShare,
+    /// One of these words, or its place in the list, from 0.
+    Coded(&'static [&'static str]),
     /// Quantiles to durations: `{ p50 = "80ms", p99 = "2s" }`.
     Quantiles,
     /// `ADDRESS:PORT`.
@@ -136,6 +140,7 @@ impl Value {
             Self::Rate => &["\"200/s\""],
             Self::Bytes => &["\"64KiB\""],
             Self::Bandwidth => &["\"1MB/s\""],
+            Self::BytesOrShare => &["\"64KiB\"", "\"50%\""],
             Self::Duration => &["\"250ms\""],
             Self::DurationOrNone => &["\"1h\"", "\"none\""],
             Self::Share => &["\"5%\""],
@@ -166,6 +171,14 @@ impl Value {
             Self::Rate => self.such_as("a rate"),
             Self::Bytes => self.such_as("a size"),
             Self::Bandwidth => self.such_as("a bandwidth"),
+            Self::BytesOrShare => "a size such as \"64KiB\", a share such as \"50%\"".to_owned(),
+            Self::Coded(words) => match words {
+                [first, .., last] => {
+                    let most = words.len() - 1;
+                    format!("a name from \"{first}\" to \"{last}\", or its number up to {most}")
+                }
+                _ => "nothing".to_owned(),
+            },
             Self::Quantiles => self.such_as("a table"),
             Self::Duration => self.such_as("a duration"),
             Self::DurationOrNone => "a duration such as \"1h\", or \"none\"".to_owned(),

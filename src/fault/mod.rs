@@ -3,25 +3,36 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
 
 pub mod abort;
+mod action;
+pub mod corrupt;
+pub mod drip;
 pub mod error;
+mod fields;
+pub mod grpc;
+pub mod headers;
 pub mod latency;
+pub mod throttle;
+pub mod truncate;
+
+pub use action::{Abort, Action, After, Answer, At, Edit, How, Shape, Way, When};
 
 /// Every kind, in the order the reference page shows them. A new kind is its file, its `mod` line
 /// above, and its line here.
 pub const KINDS: &[Kind] = &[
-    latency::KIND, //
+    latency::KIND,
     error::KIND,
     abort::KIND,
+    throttle::KIND,
+    drip::KIND,
+    truncate::KIND,
+    corrupt::KIND,
+    headers::KIND,
 ];
 
 /// A kind's place in [`KINDS`]: what its counts go by, whatever stands beside it in its fault.
@@ -31,6 +42,11 @@ pub fn place(kind: &str) -> usize {
 
 /// What `on` takes.
 const ON: Value = Value::Word(&["request", "response"]);
+
+/// Which message `on` means; the answer where nothing is said.
+fn way(on: Option<&Located<&'static str>>) -> Way {
+    if on.is_some_and(|on| on.value == "request") { Way::Request } else { Way::Response }
+}
 
 /// One kind of the language.
 #[derive(Debug, Clone, Copy)]
@@ -58,50 +74,6 @@ static INJECT_KEYS: [Key; KINDS.len()] = {
     }
     keys
 };
-
-/// What one kind asks of the data path for one request. The proxy knows these verbs, never kinds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Wait. Whole microseconds.
-    Delay { time: Duration, when: When },
-    /// Answer in the service's place.
-    Respond(Answer),
-    /// End the connection without an answer.
-    Abort(Abort),
-}
-
-/// Where a request waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Before the service sees it.
-    Request,
-    /// Before the caller sees the head of the service's answer.
-    Response,
-    /// There too, but only until so much has passed since the request came.
-    Floor,
-}
-
-/// An injected answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// From 200 to 599.
-    pub status: StatusCode,
-    /// Never a header that frames the message.
-    pub headers: HeaderMap,
-    /// Empty for 204 and 304.
-    pub body: Bytes,
-}
-
-/// How a connection ends without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Abort {
-    /// RST.
-    Reset,
-    /// FIN without an answer.
-    Close,
-    /// Nothing until the caller gives up, or `cap` is over; then FIN.
-    Hang { cap: Duration },
-}
 
 /// A compiled kind. Two are equal when they do the same.
 pub trait Fault: Same + fmt::Debug + Send + Sync {

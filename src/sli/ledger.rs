@@ -367,6 +367,7 @@ fn error_type(outcome: &Outcome) -> &'static str {
         (End::Abandoned { .. }, _) => "client_gone",
         (End::BadRequestBody, _) => "bad_request_body",
         (End::Cut, _) => "cut",
+        (End::Destroyed, _) => "destroyed",
         (End::Complete, Origin::Unreachable(label)) => label,
         (End::Complete, Origin::Fault(_)) if outcome.status == 0 => "aborted",
         (End::Complete, _) if outcome.status >= 500 => "5xx",

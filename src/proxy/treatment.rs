@@ -1,0 +1,268 @@
+//! Carrying a prescription out, in the order of the request's life: [`inject`] before the upstream,
+//! [`upload`] towards it, [`after_head`] when it has answered, [`respond`] on the way back.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
+use hyper::body::{Body, Incoming};
+
+use super::act::{self, Held, Place};
+use super::body::{Payload, RequestBody, ResponseBody};
+use super::conn::Conn;
+use super::exchange::{Exchange, Upload};
+use super::prescription::{Deed, Ending, Prescription, Verb};
+use super::shape::Shaper;
+use super::upstream::Lease;
+use super::worker::Worker;
+use crate::fault::{Abort, Answer, How, grpc};
+use crate::plan::FaultId;
+use crate::sli::ledger::Skip;
+use crate::sli::{Hit, Origin};
+
+/// The exchange ends without an answer (or has lost its client): the connection is closed, or on
+/// HTTP/2 the stream is reset with this code.
+#[derive(Debug)]
+pub struct Severed {
+    pub code: u32,
+}
+
+/// HTTP/2's CANCEL: nobody waits for it any more.
+pub const GONE: Severed = Severed { code: 8 };
+
+impl std::fmt::Display for Severed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "severed (code {})", self.code)
+    }
+}
+
+impl std::error::Error for Severed {}
+
+/// What has to be known of who asked until the end.
+#[derive(Debug)]
+pub struct Caller {
+    pub conn: Rc<Conn>,
+    version: Version,
+    expects_continue: bool,
+    /// The content type of a gRPC request.
+    grpc: Option<HeaderValue>,
+}
+
+impl Caller {
+    pub fn of(conn: Rc<Conn>, head: &http::request::Parts) -> Self {
+        Self {
+            conn,
+            version: head.version,
+            expects_continue: head.headers.contains_key(header::EXPECT),
+            grpc: grpc::content_type(&head.headers).cloned(),
+        }
+    }
+
+    /// Other requests share the connection: only this one's stream may be ended.
+    fn is_multiplexed(&self) -> bool {
+        self.version == Version::HTTP_2
+    }
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Injected {
+    /// It goes on (after a wait, perhaps).
+    Passed,
+    Answered(FaultId, Answer, bool),
+    /// Aborted.
+    Ended(Severed),
+    Gone,
+}
+
+/// Carries out what comes before the upstream.
+pub async fn inject(
+    worker: &Worker,
+    caller: &Caller,
+    exchange: &mut Exchange,
+    faults: &mut Prescription,
+    body: &mut Option<Incoming>,
+) -> Injected {
+    let place = faults.place.take();
+    if faults.delay > Duration::ZERO {
+        match act::hold(worker, &caller.conn, exchange, faults.delay).await {
+            // Halted while it waited: nothing more is done to it.
+            Held::Elapsed if worker.shared.stage.load().releasing => faults.spare(),
+            Held::Elapsed => {}
+            Held::Released => faults.spare(),
+            Held::Gone => return Injected::Gone,
+        }
+    }
+    let Some(Ending { deed, verb }) = faults.end.take_if(|end| end.is_early()) else {
+        return Injected::Passed;
+    };
+    exchange.injected(deed);
+    match verb {
+        Verb::Answer { answer, .. } => {
+            drop(place);
+            let keep_alive = match body.take() {
+                Some(body) => act::drain(body, caller.expects_continue).await,
+                None => true,
+            };
+            Injected::Answered(deed.fault, answer, keep_alive)
+        }
+        Verb::Abort(abort) => {
+            if let How::Hang { cap } = abort.how {
+                match act::hold(worker, &caller.conn, exchange, cap).await {
+                    Held::Elapsed => {}
+                    Held::Released => {
+                        faults.spare();
+                        return Injected::Passed;
+                    }
+                    Held::Gone => return Injected::Gone,
+                }
+            }
+            // With unread bytes the kernel would send RST where FIN was asked for.
+            if abort.how != How::Reset
+                && let Some(body) = body.take()
+            {
+                act::drain(body, caller.expects_continue).await;
+            }
+            ended(caller, exchange, deed, abort)
+        }
+    }
+}
+
+/// Carries out what comes when the service has answered, with `status`.
+pub async fn after_head(
+    worker: &Worker,
+    caller: &Caller,
+    exchange: &mut Exchange,
+    faults: &mut Prescription,
+    status: StatusCode,
+) -> Injected {
+    match act::hold_answer(worker, &caller.conn, exchange, &faults.late).await {
+        Held::Elapsed => {}
+        Held::Released => faults.spare(),
+        Held::Gone => return Injected::Gone,
+    }
+    let Some(Ending { deed, verb }) = faults.end.take() else { return Injected::Passed };
+    let abort = match verb {
+        Verb::Answer { answer, .. } => {
+            exchange.injected(deed);
+            exchange.outcome.served = Some(status.as_u16());
+            return Injected::Answered(deed.fault, answer, true);
+        }
+        Verb::Abort(abort) => abort,
+    };
+    if let How::Hang { cap } = abort.how {
+        let max_held = exchange.stage.plan.proxy.max_held;
+        let Some(_place) = Place::take(&worker.shared.held, max_held) else {
+            exchange.stage.books.skipped(worker.id, deed.fault, Skip::MaxHeld);
+            return Injected::Passed;
+        };
+        exchange.injected(deed);
+        match act::hold(worker, &caller.conn, exchange, cap).await {
+            Held::Elapsed => {}
+            Held::Released => {
+                faults.spare();
+                return Injected::Passed;
+            }
+            Held::Gone => return Injected::Gone,
+        }
+    } else {
+        exchange.injected(deed);
+    }
+    exchange.outcome.served = Some(status.as_u16());
+    ended(caller, exchange, deed, abort)
+}
+
+fn ended(caller: &Caller, exchange: &mut Exchange, deed: Deed, abort: Abort) -> Injected {
+    if !caller.is_multiplexed() {
+        caller.conn.close_with(abort.how);
+    }
+    exchange.outcome.origin = Origin::Fault(deed.fault);
+    Injected::Ended(Severed { code: abort.code })
+}
+
+/// The caller's body on its way, changed as faults ask.
+pub async fn upload(
+    worker: &Rc<Worker>,
+    caller: &Caller,
+    exchange: &mut Exchange,
+    faults: &mut Prescription,
+    fields: &mut HeaderMap,
+    body: Incoming,
+) -> RequestBody {
+    if faults.upload.edit(exchange, fields) {
+        exchange.outcome.hit = Hit::Altered;
+    }
+    if body.is_end_stream() {
+        return RequestBody::new(Payload::Empty, None, None);
+    }
+    let mut payload = Payload::Stream(body);
+    if let Some(bytes) = faults.upload.replacement(exchange) {
+        exchange.outcome.hit = Hit::Altered;
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        if let Payload::Stream(body) = std::mem::replace(&mut payload, Payload::Full(Some(bytes))) {
+            act::drain(body, caller.expects_continue).await;
+        }
+    }
+    let upload = Rc::new(Upload::default());
+    exchange.upload = Some(Rc::clone(&upload));
+    let length = payload.size_hint().exact();
+    let shaper = Shaper::new(worker, exchange, &faults.upload, length);
+    RequestBody::new(payload, Some(upload), shaper)
+}
+
+/// The answer on its way, its body changed as faults ask; the guard travels in it.
+pub fn respond(
+    worker: &Rc<Worker>,
+    caller: &Caller,
+    mut exchange: Exchange,
+    mut faults: Prescription,
+    mut head: http::response::Parts,
+    source: (Payload, Option<Lease>),
+) -> Response<ResponseBody> {
+    let (mut payload, mut lease) = source;
+    let bodiless = act::bodiless(&exchange.outcome.method, head.status);
+    let (mut shaper, mut replaced) = (None, false);
+    if !bodiless && !faults.download.shapes.is_empty() {
+        if let Some(bytes) = faults.download.replacement(&exchange) {
+            replaced = true;
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            act::discard(std::mem::replace(&mut payload, Payload::Full(Some(bytes))), lease.take());
+        }
+        let length = payload.size_hint().exact();
+        if length.is_none() && caller.version < Version::HTTP_11 {
+            faults.end_visibly();
+        }
+        shaper = Shaper::new(worker, &exchange, &faults.download, length);
+        exchange.active = std::mem::take(&mut faults.active);
+    }
+    let body = ResponseBody::new(payload, exchange, Rc::clone(&caller.conn))
+        .multiplexed(caller.is_multiplexed())
+        .from(lease)
+        .shaped(shaper, replaced)
+        .ready(bodiless);
+    Response::from_parts(head, body)
+}
+
+/// A fault's answer; a gRPC caller gets it as an answer of trailers only.
+pub fn answer_of_fault(
+    worker: &Rc<Worker>,
+    caller: &Caller,
+    mut exchange: Exchange,
+    faults: Prescription,
+    fault: FaultId,
+    mut answer: Answer,
+    keep_alive: bool,
+) -> Response<ResponseBody> {
+    if let (Some(status), Some(content_type)) = (answer.grpc, &caller.grpc) {
+        status.trailers_only(&answer.body, content_type, &mut answer.headers);
+        (answer.status, answer.body) = (StatusCode::OK, Bytes::new());
+        exchange.outcome.grpc = Some(status.number());
+    }
+    faults.download.edit(&exchange, &mut answer.headers);
+    act::mark(&mut answer.headers, &exchange.stage, &faults.faults);
+    exchange.answered(answer.status.as_u16(), Origin::Fault(fault), crate::clock::now());
+    let bodiless = act::bodiless(&exchange.outcome.method, answer.status);
+    let (head, payload) = act::head(answer, bodiless, keep_alive);
+    respond(worker, caller, exchange, faults, head, (payload, None))
+}
