@@ -11,13 +11,13 @@ use crate::support::{Program, host, proxy};
 const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
 
 /// A service that answers every request with the same bytes and tells what it was sent.
-struct Service {
-    url: String,
-    seen: Receiver<(Instant, String)>,
+pub(crate) struct Service {
+    pub(crate) url: String,
+    pub(crate) seen: Receiver<(Instant, String)>,
 }
 
 impl Service {
-    fn start(answer: &'static [u8]) -> Self {
+    pub(crate) fn start(answer: &'static [u8]) -> Self {
         Self::answering(move |_| answer.to_vec())
     }
 
@@ -45,7 +45,7 @@ impl Service {
         Self { url, seen }
     }
 
-    fn saw(&self) -> (Instant, String) {
+    pub(crate) fn saw(&self) -> (Instant, String) {
         self.seen.recv_timeout(Duration::from_secs(10)).unwrap()
     }
 }
@@ -73,15 +73,15 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+pub(crate) const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
 
-fn faulted(inject: &str, service: &Service) -> Program {
+pub(crate) fn faulted(inject: &str, service: &Service) -> Program {
     let scenario = format!("[faults.it]\nroutes = [\"*\"]\n{inject}\n{SLO}");
     proxy(&scenario, &service.url, &[])
 }
 
-fn send(proxy: &Program, request: &[u8]) -> TcpStream {
+pub(crate) fn send(proxy: &Program, request: &[u8]) -> TcpStream {
     let url = proxy.url("proxy");
     let mut stream = TcpStream::connect(host(&url)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -90,7 +90,7 @@ fn send(proxy: &Program, request: &[u8]) -> TcpStream {
 }
 
 /// What comes until the end, and how it ended.
-fn read_all(stream: &mut TcpStream) -> (Vec<u8>, Option<ErrorKind>) {
+pub(crate) fn read_all(stream: &mut TcpStream) -> (Vec<u8>, Option<ErrorKind>) {
     let mut seen = Vec::new();
     let mut piece = vec![0; 65536];
     loop {
@@ -102,21 +102,21 @@ fn read_all(stream: &mut TcpStream) -> (Vec<u8>, Option<ErrorKind>) {
     }
 }
 
-fn text(proxy: &Program, request: &[u8]) -> String {
+pub(crate) fn text(proxy: &Program, request: &[u8]) -> String {
     let (bytes, error) = read_all(&mut send(proxy, request));
     assert_eq!(error, None);
     String::from_utf8(bytes).unwrap()
 }
 
-fn cause(proxy: &Program, cause: &str) -> u64 {
+pub(crate) fn cause(proxy: &Program, cause: &str) -> u64 {
     proxy.metric("backburn_slo_events_total", &[&format!("cause=\"{cause}\"")])
 }
 
-fn good(proxy: &Program) -> u64 {
+pub(crate) fn good(proxy: &Program) -> u64 {
     proxy.metric("backburn_slo_events_total", &["outcome=\"good\""])
 }
 
-fn injected(proxy: &Program, kind: &str) -> u64 {
+pub(crate) fn injected(proxy: &Program, kind: &str) -> u64 {
     proxy.metric("backburn_faults_injected_total", &[&format!("kind=\"{kind}\"")])
 }
 

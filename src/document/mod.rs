@@ -5,6 +5,7 @@ pub mod env;
 pub mod reader;
 pub mod reference;
 pub mod schema;
+mod selector;
 mod suggest;
 mod syntax;
 mod text;
@@ -12,6 +13,7 @@ pub mod tree;
 
 pub use reader::{Node, Table};
 pub use reference::reference;
+pub use selector::Selector;
 pub use suggest::{closest, closest as suggest_name};
 pub use tree::{Content, Entry, Item};
 

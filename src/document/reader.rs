@@ -345,20 +345,21 @@ impl<'t> Node<'t> {
         let Value::Coded(words) = self.plain() else { return self.wrong(notes) };
         let place = match &self.item.content {
             Content::Integer(Some(number)) => usize::try_from(*number).ok(),
-            Content::Text(text) => {
-                let place = words.iter().position(|word| word == text);
-                if let (None, Some(close)) = (place, closest(text, words.iter().copied())) {
+            Content::Text(text) => match words.iter().position(|word| word == text) {
+                None if self.is_filled() => text.trim().parse().ok(),
+                None => {
+                    let close = closest(text, words.iter().copied());
+                    let Some(close) = close else { return self.wrong(notes) };
                     let message = format!("`{}` cannot be \"{text}\"", self.key);
-                    let note = Diagnostic::error(self.item.at, message);
-                    notes.push(note.hint(format!("did you mean \"{close}\"?")));
-                    return None;
+                    let hint = Some(format!("did you mean \"{close}\"?"));
+                    return self.refuse(Wrong { message, hint }, notes);
                 }
-                place
-            }
+                place => place,
+            },
             _ => None,
         };
-        match place.filter(|place| *place < words.len()).and_then(|place| u8::try_from(place).ok())
-        {
+        let place = place.filter(|place| *place < words.len());
+        match place.and_then(|place| u8::try_from(place).ok()) {
             Some(place) => Some(self.located(place)),
             None => self.wrong(notes),
         }

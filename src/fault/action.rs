@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::bucket::{Buckets, Pace};
 use super::grpc;
+use super::station::{Capacity, Pool};
 use crate::dice::Dice;
+use crate::document::Selector;
 use crate::units::{Bandwidth, Share};
 
 /// What one kind asks of the data path for one request.
@@ -23,6 +27,47 @@ pub enum Action {
     Edit { on: Way, edit: Arc<Edit> },
     /// Change how a body comes, or what it says.
     Shape { on: Way, shape: Shape },
+    /// Answer, unless a token is left.
+    Limit(Limit),
+    /// Wait for a slot, then for a time; answer where no more may wait.
+    Serve(Serve),
+    /// Send it to the service so many times more.
+    Copy(u32),
+}
+
+/// A bounded rate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {
+    pub buckets: Arc<Buckets>,
+    pub pace: Pace,
+    /// Each value of this has a bucket of its own.
+    pub per: Option<Arc<Selector>>,
+    /// `retry-after` is added.
+    pub answer: Answer,
+}
+
+impl Limit {
+    /// What is answered when there is no token for so long.
+    pub fn turned_away(self, wait: Duration) -> Answer {
+        let mut answer = self.answer;
+        answer.headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        answer
+    }
+}
+
+/// A wait in whole seconds, never too few.
+pub(super) fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// A bounded capacity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Serve {
+    pub pool: Arc<Pool>,
+    pub capacity: Capacity,
+    /// How long it takes, besides the service itself.
+    pub time: Duration,
+    pub answer: Answer,
 }
 
 /// Where a request waits.

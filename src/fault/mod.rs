@@ -10,17 +10,26 @@ use crate::document::{Key, Node, TableKeys, Value};
 
 pub mod abort;
 mod action;
+mod bucket;
 pub mod corrupt;
 pub mod drip;
+pub mod duplicate;
 pub mod error;
 mod fields;
 pub mod grpc;
 pub mod headers;
+mod kept;
 pub mod latency;
+pub mod rate_limit;
+pub mod saturate;
+mod station;
 pub mod throttle;
 pub mod truncate;
 
-pub use action::{Abort, Action, After, Answer, At, Edit, How, Shape, Way, When};
+pub use action::{Abort, Action, After, Answer, At, Edit, How, Limit, Serve, Shape, Way, When};
+pub use bucket::{Buckets, Pace};
+pub use kept::Memory;
+pub use station::{Slot, Turn};
 
 /// Every kind, in the order the reference page shows them. A new kind is its file, its `mod` line
 /// above, and its line here.
@@ -33,6 +42,9 @@ pub const KINDS: &[Kind] = &[
     truncate::KIND,
     corrupt::KIND,
     headers::KIND,
+    rate_limit::KIND,
+    saturate::KIND,
+    duplicate::KIND,
 ];
 
 /// A kind's place in [`KINDS`]: what its counts go by, whatever stands beside it in its fault.
@@ -83,6 +95,9 @@ pub trait Fault: Same + fmt::Debug + Send + Sync {
     fn decide(&self, dice: &mut Dice) -> Action;
     /// What it does, in a person's words: `waits 300ms`, `answers 503`.
     fn describe(&self) -> String;
+    /// Takes over, before the first request, what the fault of this name has kept so far. For the
+    /// kinds that keep something between requests.
+    fn recall(&self, _memory: &mut Memory) {}
 }
 
 /// Equality behind `dyn Fault`; every kind that derives `PartialEq` has it.

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::act::{self, Held, Place};
 use super::conn::Conn;
+use super::copies::Copies;
 use super::exchange::{Exchange, Upload};
 use super::prescription::Deed;
 use super::shape::{Shaped, Shaper};
@@ -66,12 +67,39 @@ pub struct RequestBody {
     payload: Payload,
     upload: Option<Rc<Upload>>,
     shaper: Option<Box<Shaper>>,
+    copies: Option<Box<Copies>>,
 }
 
 impl RequestBody {
     /// `upload`: where it tells what became of it.
     pub fn new(payload: Payload, upload: Option<Rc<Upload>>, shaper: Option<Box<Shaper>>) -> Self {
-        Self { payload, upload, shaper }
+        Self { payload, upload, shaper, copies: None }
+    }
+
+    /// The same request is sent again when all of it is out.
+    pub fn copied(&mut self, copies: Box<Copies>) {
+        if self.is_end_stream() {
+            copies.send();
+        } else {
+            self.copies = Some(copies);
+        }
+    }
+
+    /// Lets the copies see what goes out.
+    fn copy(&mut self, polled: Option<&Result<Frame<Bytes>, hyper::Error>>) {
+        match (polled, &mut self.copies) {
+            (_, None) => return,
+            (Some(Err(_)), _) => self.copies = None,
+            (Some(Ok(frame)), Some(copies)) => {
+                frame.data_ref().inspect(|data| copies.saw(data));
+            }
+            (None, Some(_)) => {}
+        }
+        // hyper asks for nothing more when the declared length is out.
+        let over = polled.is_none() || self.is_end_stream();
+        if over && let Some(copies) = self.copies.take() {
+            copies.send();
+        }
     }
 }
 
@@ -103,6 +131,9 @@ impl Body for RequestBody {
         };
         if let (Poll::Ready(Some(Err(_))), Some(upload)) = (&polled, &this.upload) {
             upload.failed.set(true);
+        }
+        if let Poll::Ready(polled) = &polled {
+            this.copy(polled.as_ref());
         }
         polled
     }

@@ -9,6 +9,7 @@ use http::Method;
 use super::prescription::Deed;
 use super::worker::{Taken, Worker};
 use crate::drill::counters::Active;
+use crate::fault::Slot;
 use crate::plan::RouteId;
 use crate::sli::{End, Hit, Origin, Outcome};
 
@@ -33,6 +34,8 @@ pub struct Exchange {
     pub upload: Option<Rc<Upload>>,
     /// Places under `max_active` of faults that act until the end.
     pub active: Vec<Active>,
+    /// Slots it is served in.
+    pub slots: Vec<Slot>,
     /// Since when a fault has held it; set only while it does.
     held_since: Option<Instant>,
     recorded: bool,
@@ -62,8 +65,17 @@ impl Exchange {
             added: Duration::ZERO,
             operation,
         };
-        let (upload, active, held_since) = (None, Vec::new(), None);
-        Self { worker, stage, arrived, outcome, upload, active, held_since, recorded: false }
+        Self {
+            worker,
+            stage,
+            arrived,
+            outcome,
+            upload: None,
+            active: Vec::new(),
+            slots: Vec::new(),
+            held_since: None,
+            recorded: false,
+        }
     }
 
     pub fn worker(&self) -> &Rc<Worker> {

@@ -4,6 +4,7 @@
 pub mod act;
 pub mod body;
 pub mod conn;
+pub mod copies;
 pub mod cut;
 pub mod exchange;
 pub mod headers;

@@ -12,9 +12,9 @@ use super::exchange::Exchange;
 use super::worker::Worker;
 use crate::drill::counters::Active;
 use crate::drill::stage::Struck;
-use crate::fault;
-use crate::fault::{Abort, Action, Answer, At, Edit, How, Shape, Way, When};
-use crate::plan::FaultId;
+use crate::fault::{self, Abort, Action, Answer, At, Edit, How, Limit, Serve, Shape, Way, When};
+use crate::plan::{Asked, FaultId};
+use crate::sli::ledger::Skip;
 
 /// One kind of one fault, by its [`fault::place`]: what is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub struct Deed {
 pub struct Prescription {
     /// Before the upstream.
     pub delay: Duration,
+    /// What may keep it or turn it away before the upstream, in file order.
+    pub gates: Vec<(Deed, Gate)>,
+    /// How often it is sent again.
+    pub copies: Vec<(Deed, u32)>,
     /// The first answer or abort in file order, wherever it acts; an abort inside the body is
     /// among the `download`'s shapes.
     pub end: Option<Ending>,
@@ -42,6 +46,16 @@ pub struct Prescription {
     pub place: Option<Place>,
     /// Places under `max_active`, kept for as long as the faults act.
     pub active: Vec<Active>,
+}
+
+#[derive(Debug)]
+pub enum Gate {
+    /// `value`: whose bucket.
+    Limit {
+        limit: Limit,
+        value: Option<u64>,
+    },
+    Serve(Serve),
 }
 
 /// How a fault ends a request.
@@ -119,6 +133,7 @@ impl Prescription {
         place: Option<Place>,
         worker: &Worker,
         exchange: &Exchange,
+        asked: &Asked<'_>,
     ) -> Self {
         let mut all = Self { place, ..Self::default() };
         for Struck { fault: id, actions, active, .. } in struck {
@@ -127,7 +142,7 @@ impl Prescription {
             let kinds = &exchange.stage.fault(id).kinds;
             for (kind, action) in kinds.iter().zip(actions) {
                 let kind = fault::place(kind.kind());
-                effective |= all.add(Deed { fault: id, kind }, action, exchange);
+                effective |= all.add(Deed { fault: id, kind }, action, exchange, asked);
             }
             if effective {
                 exchange.stage.books.hit(worker.id, exchange.outcome.route, id);
@@ -138,8 +153,8 @@ impl Prescription {
         all
     }
 
-    /// False: an ending that another one has forestalled.
-    fn add(&mut self, deed: Deed, action: Action, exchange: &Exchange) -> bool {
+    /// False: what another ending has forestalled, and what may yet do nothing.
+    fn add(&mut self, deed: Deed, action: Action, exchange: &Exchange, asked: &Asked<'_>) -> bool {
         let verb = match action {
             Action::Delay { time, when: When::Request } => {
                 self.delay = self.delay.saturating_add(time);
@@ -156,6 +171,26 @@ impl Prescription {
             }
             Action::Shape { on, shape } => {
                 self.changes(on).shapes.push((deed, shape));
+                return true;
+            }
+            Action::Copy(copies) => {
+                self.copies.push((deed, copies));
+                return true;
+            }
+            // Behind the first answer or abort there is nobody left to keep.
+            Action::Limit(_) | Action::Serve(_) if self.end.is_some() => return false,
+            Action::Limit(limit) => {
+                let value = limit.per.as_ref().map(|per| per.key(asked));
+                if value == Some(None) {
+                    let worker = exchange.worker().id;
+                    exchange.stage.books.skipped(worker, deed.fault, Skip::NoValue);
+                } else {
+                    self.gates.push((deed, Gate::Limit { limit, value: value.flatten() }));
+                }
+                return false;
+            }
+            Action::Serve(serve) => {
+                self.gates.push((deed, Gate::Serve(serve)));
                 return true;
             }
             Action::Respond { answer, after_upstream } => Verb::Answer { answer, after_upstream },
@@ -181,6 +216,15 @@ impl Prescription {
         {
             self.end = None;
             self.download.shapes.push((deed, Shape::Cut { after, how, code }));
+        }
+    }
+
+    /// A gate turned it away: the fault has taken effect after all.
+    pub fn took_effect(&mut self, fault: FaultId, exchange: &Exchange) {
+        if !self.faults.contains(&fault) {
+            let worker = exchange.worker().id;
+            exchange.stage.books.hit(worker, exchange.outcome.route, fault);
+            self.faults.push(fault);
         }
     }
 

@@ -10,6 +10,7 @@ use super::OwnPort;
 use super::act::{self, Place};
 use super::body::{Payload, ResponseBody};
 use super::conn::Conn;
+use super::copies::Copies;
 use super::exchange::Exchange;
 use super::headers::{self, Refusal};
 use super::prescription::Prescription;
@@ -75,7 +76,6 @@ pub async fn handle(
     let mut faults = Prescription::default();
     let mut body = Some(body);
     if let Some(struck) = decide(&worker, &exchange, service_id, &asked) {
-        exchange.outcome.hit = Hit::Yes;
         faults = struck;
         match inject(&worker, &caller, &mut exchange, &mut faults, &mut body).await {
             Injected::Passed => {}
@@ -96,13 +96,18 @@ pub async fn handle(
     let Some(body) = body else { return Err(GONE) };
     let host = (service.host_header == HostHeader::Upstream).then_some(service.authority.as_str());
     headers::towards_upstream(&mut head.headers, host);
-    let body = upload(&worker, &caller, &mut exchange, &mut faults, &mut head.headers, body).await;
+    let mut body =
+        upload(&worker, &caller, &mut exchange, &mut faults, &mut head.headers, body).await;
     if !body.is_end_stream() && !head.headers.contains_key(header::CONTENT_LENGTH) {
         // Said outright: for GET and HEAD hyper would otherwise send no body at all.
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     head.uri = origin_form(head.uri);
     head.version = Version::HTTP_11;
+    if !faults.copies.is_empty() {
+        let copies = std::mem::take(&mut faults.copies);
+        body.copied(Copies::new(&exchange, service_id, copies, &head));
+    }
     let sending = worker.pool.send(service_id, service, Request::from_parts(head, body));
     let sent = tokio::select! {
         biased;
@@ -224,7 +229,7 @@ fn decide(
             }
         }
     }
-    Some(Prescription::of(struck, place, worker, exchange))
+    Some(Prescription::of(struck, place, worker, exchange, asked))
 }
 
 fn holds(struck: &crate::drill::stage::Struck) -> bool {
@@ -233,6 +238,7 @@ fn holds(struck: &crate::drill::stage::Struck) -> bool {
         matches!(
             action,
             Action::Delay { when: When::Request, .. }
+                | Action::Serve(_)
                 | Action::Abort(Abort { how: How::Hang { .. }, at: At::Request, .. })
         )
     })

@@ -19,6 +19,7 @@ use super::worker::{Taken, Worker};
 use crate::dice::Dice;
 use crate::fault::{How, Shape};
 use crate::plan::RouteId;
+use crate::sli::ledger::Skip;
 use crate::units::{Bandwidth, Share};
 
 /// A throttled body comes in pieces of so much time, as far as its rate allows.
@@ -116,7 +117,10 @@ impl Shaper {
                     Act::Drip { chunk: *chunk, pause: *pause, next: None }
                 }
                 Shape::Cut { after, how, code } => {
-                    let left = Left::of(*after, length, worker, now)?;
+                    let Some(left) = Left::of(*after, length, worker, now) else {
+                        exchange.stage.books.skipped(worker.id, deed.fault, Skip::NoLength);
+                        return None;
+                    };
                     Act::Cut { left, how: *how, code: *code }
                 }
                 Shape::Flip { share, dice } => Act::flip(*share, dice.clone()),

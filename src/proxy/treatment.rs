@@ -12,14 +12,15 @@ use super::act::{self, Held, Place};
 use super::body::{Payload, RequestBody, ResponseBody};
 use super::conn::Conn;
 use super::exchange::{Exchange, Upload};
-use super::prescription::{Deed, Ending, Prescription, Verb};
+use super::prescription::{Deed, Ending, Gate, Prescription, Verb};
 use super::shape::Shaper;
 use super::upstream::Lease;
 use super::worker::Worker;
-use crate::fault::{Abort, Answer, How, grpc};
+use crate::fault::{Abort, Answer, How, Serve, grpc};
 use crate::plan::FaultId;
 use crate::sli::ledger::Skip;
 use crate::sli::{Hit, Origin};
+use crate::units::LONGEST;
 
 /// The exchange ends without an answer (or has lost its client): the connection is closed, or on
 /// HTTP/2 the stream is reset with this code.
@@ -84,6 +85,9 @@ pub async fn inject(
     faults: &mut Prescription,
     body: &mut Option<Incoming>,
 ) -> Injected {
+    if !faults.faults.is_empty() {
+        exchange.outcome.hit = Hit::Yes;
+    }
     let place = faults.place.take();
     if faults.delay > Duration::ZERO {
         match act::hold(worker, &caller.conn, exchange, faults.delay).await {
@@ -94,6 +98,35 @@ pub async fn inject(
             Held::Gone => return Injected::Gone,
         }
     }
+    for (deed, gate) in std::mem::take(&mut faults.gates) {
+        let turned_away = match gate {
+            Gate::Limit { limit, value } => {
+                let now = crate::clock::now().saturating_duration_since(worker.shared.epoch);
+                match limit.buckets.take(limit.pace, value, now) {
+                    Ok(()) => continue,
+                    Err(wait) => limit.turned_away(wait),
+                }
+            }
+            Gate::Serve(serve) => match in_line(worker, caller, exchange, &serve).await {
+                Stood::Served => {
+                    exchange.injected(deed);
+                    continue;
+                }
+                Stood::Full => serve.answer,
+                Stood::Released => {
+                    exchange.slots.clear();
+                    faults.spare();
+                    return Injected::Passed;
+                }
+                Stood::Gone => return Injected::Gone,
+            },
+        };
+        exchange.injected(deed);
+        exchange.outcome.hit = Hit::Yes;
+        faults.took_effect(deed.fault, exchange);
+        drop(place);
+        return answered(caller, deed, turned_away, body).await;
+    }
     let Some(Ending { deed, verb }) = faults.end.take_if(|end| end.is_early()) else {
         return Injected::Passed;
     };
@@ -101,11 +134,7 @@ pub async fn inject(
     match verb {
         Verb::Answer { answer, .. } => {
             drop(place);
-            let keep_alive = match body.take() {
-                Some(body) => act::drain(body, caller.expects_continue).await,
-                None => true,
-            };
-            Injected::Answered(deed.fault, answer, keep_alive)
+            answered(caller, deed, answer, body).await
         }
         Verb::Abort(abort) => {
             if let How::Hang { cap } = abort.how {
@@ -126,6 +155,64 @@ pub async fn inject(
             }
             ended(caller, exchange, deed, abort)
         }
+    }
+}
+
+/// A fault's answer, when the caller's body is out of its way.
+async fn answered(
+    caller: &Caller,
+    deed: Deed,
+    answer: Answer,
+    body: &mut Option<Incoming>,
+) -> Injected {
+    let keep_alive = match body.take() {
+        Some(body) => act::drain(body, caller.expects_continue).await,
+        None => true,
+    };
+    Injected::Answered(deed.fault, answer, keep_alive)
+}
+
+/// What became of a request in line.
+enum Stood {
+    Served,
+    Full,
+    Released,
+    Gone,
+}
+
+/// Waits for a slot, which the exchange then keeps to its end, and for the service time.
+async fn in_line(
+    worker: &Worker,
+    caller: &Caller,
+    exchange: &mut Exchange,
+    serve: &Serve,
+) -> Stood {
+    let Some(turn) = serve.pool.arrive(serve.capacity) else { return Stood::Full };
+    let now = crate::clock::now();
+    exchange.hold(now);
+    // The line moves, or the caller goes; there is no other end to it.
+    let never = now.checked_add(LONGEST).unwrap_or(now);
+    let slot = tokio::select! {
+        biased;
+        slot = turn => slot,
+        held = act::silence(worker, &caller.conn, never) => match held {
+            Held::Released => {
+                exchange.let_go(crate::clock::now());
+                return Stood::Released;
+            }
+            Held::Gone => return Stood::Gone,
+            Held::Elapsed => return Stood::Full,
+        },
+    };
+    exchange.let_go(crate::clock::now());
+    exchange.slots.push(slot);
+    if serve.time.is_zero() {
+        return Stood::Served;
+    }
+    match act::hold(worker, &caller.conn, exchange, serve.time).await {
+        Held::Elapsed => Stood::Served,
+        Held::Released => Stood::Released,
+        Held::Gone => Stood::Gone,
     }
 }
 
