@@ -143,3 +143,64 @@ impl Spec {
 pub fn compile(spec: &Spec) -> Result<Box<dyn Fault>, Vec<Diagnostic>> {
     spec.0.compile()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::tests::one;
+
+    /// Every key of every kind with every number at its limits, and with what is none: refused, or a
+    /// fault that decides and can be told.
+    #[test]
+    fn no_value_panics() {
+        let durations = ["0s", "1ns", "1us", "60s", "61s", "366d", "367d", "-1s", "x"];
+        let sizes = ["0B", "1B", "1024TiB", "2000TiB", "0%", "50%", "100%", "101%", "1"];
+        let rates = ["0.000001/d", "0/s", "1/s", "1000000M/s", "1/x"];
+        let bandwidths = ["1B/s", "8bit/s", "7bit/s", "1024TiB/s", "0B/s"];
+        let shares = ["0%", "0.0000001%", "100%"];
+        let numbers =
+            ["-1", "0", "1", "10", "599", "1000000", "9223372036854775807", "1e400", "nan"];
+        let text = |words: &[&str]| words.iter().map(|word| format!("\"{word}\"")).collect();
+        let plain = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let cases: [(&str, Vec<String>); 22] = [
+            ("latency = { delay = V, cap = V }", text(&durations)),
+            ("latency = { delay = V, floor = true }", text(&durations)),
+            ("latency = { delay.normal = { mean = V, std_dev = V } }", text(&durations)),
+            ("latency = { delay.gamma = { mean = \"1s\", shape = V } }", plain(&numbers)),
+            ("error = V", plain(&numbers)),
+            ("error = { grpc_status = V }", plain(&numbers)),
+            ("abort = { how = \"hang\", cap = V }", text(&durations)),
+            ("abort = { how = \"reset\", code = V }", plain(&numbers)),
+            ("abort = { how = \"close\", at = \"body\", after = V }", text(&sizes)),
+            ("throttle = V", text(&bandwidths)),
+            ("drip = { chunk = V, pause = \"1s\" }", text(&sizes)),
+            ("drip = { chunk = \"1B\", pause = V }", text(&durations)),
+            ("truncate = { after = V }", text(&sizes)),
+            ("truncate = { after.time = V }", text(&durations)),
+            ("truncate = { after.events = V }", plain(&numbers)),
+            ("corrupt = { flip = V }", text(&shares)),
+            ("rate_limit = V", text(&rates)),
+            ("rate_limit = { rate = \"1/s\", burst = V }", plain(&numbers)),
+            ("saturate = { concurrency = V, queue = V }", plain(&numbers)),
+            ("saturate = { concurrency = 1, service_time = V }", text(&durations)),
+            ("saturate = { concurrency = 1, status = V }", plain(&numbers)),
+            ("duplicate = V", plain(&numbers)),
+        ];
+        for (written, values) in cases {
+            let mut made = 0;
+            for value in values {
+                let inject = written.replace('V', &value);
+                let (scenario, notes) =
+                    one(&format!("[faults.it]\nroutes = [\"*\"]\ninject.{inject}\n"), &[]);
+                let specs = scenario.faults.iter().flat_map(|fault| &fault.inject);
+                for fault in specs.filter_map(|spec| compile(&spec.value).ok()) {
+                    let actions =
+                        [1, u64::MAX].map(|n| fault.decide(&mut Dice::new(n, "it", n, "t")));
+                    assert!(!fault.describe().is_empty() && actions.len() == 2);
+                    made += usize::from(notes.is_empty());
+                }
+            }
+            assert!(made > 0, "{written}: nothing is right");
+        }
+    }
+}

@@ -90,7 +90,10 @@ impl Conn {
             return Poll::Ready(());
         }
         *ticket = Some(flushes);
-        self.flushing.borrow_mut().push(context.waker().clone());
+        let mut waiting = self.flushing.borrow_mut();
+        if !waiting.iter().any(|known| known.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
         Poll::Pending
     }
 

@@ -15,14 +15,15 @@ use super::exchange::Exchange;
 use super::headers::{self, Refusal};
 use super::prescription::Prescription;
 use super::treatment::{
-    Caller, GONE, Injected, Severed, after_head, answer_of_fault, inject, respond, upload,
+    Caller, GONE, Injected, Severed, after_head, answer_of_fault, changed_upload, inject, respond,
+    upload,
 };
 use super::upstream::{Trouble, Unanswered};
 use super::worker::Worker;
 use crate::fault::{Answer, At, How};
-use crate::plan::{Asked, FaultId, HostHeader, Plan, RouteId, ServiceId};
+use crate::plan::{Asked, HostHeader, Plan, RouteId, ServiceId};
 use crate::sli::ledger::Skip;
-use crate::sli::{End, Hit, Origin};
+use crate::sli::{End, Origin};
 
 /// It came in by the own port of a service that a reload has taken out.
 const SERVICE_REMOVED: Refusal =
@@ -73,21 +74,18 @@ pub async fn handle(
     let caller = Caller::of(Rc::clone(&conn), &head);
 
     // Before the upstream: what the faults of this route decided.
-    let mut faults = Prescription::default();
+    let mut faults = decide(&worker, &exchange, service_id, &asked);
     let mut body = Some(body);
-    if let Some(struck) = decide(&worker, &exchange, service_id, &asked) {
-        faults = struck;
-        match inject(&worker, &caller, &mut exchange, &mut faults, &mut body).await {
+    if let Some(struck) = &mut faults {
+        match inject(&worker, &caller, &mut exchange, struck, &mut body).await {
             Injected::Passed => {}
             Injected::Ended(severed) => {
                 exchange.finish(End::Complete);
                 return Err(severed);
             }
             Injected::Gone => return Err(GONE),
-            Injected::Answered(fault, answer, keep_alive) => {
-                return Ok(answer_of_fault(
-                    &worker, &caller, exchange, faults, fault, answer, keep_alive,
-                ));
+            Injected::Answered(reply) => {
+                return Ok(answer_of_fault(&worker, &caller, exchange, faults, reply));
             }
         }
     }
@@ -96,15 +94,21 @@ pub async fn handle(
     let Some(body) = body else { return Err(GONE) };
     let host = (service.host_header == HostHeader::Upstream).then_some(service.authority.as_str());
     headers::towards_upstream(&mut head.headers, host);
-    let mut body =
-        upload(&worker, &caller, &mut exchange, &mut faults, &mut head.headers, body).await;
+    let mut body = match &mut faults {
+        None => upload(&mut exchange, Payload::Stream(body), None),
+        Some(faults) => {
+            changed_upload(&worker, &caller, &mut exchange, faults, &mut head.headers, body).await
+        }
+    };
     if !body.is_end_stream() && !head.headers.contains_key(header::CONTENT_LENGTH) {
         // Said outright: for GET and HEAD hyper would otherwise send no body at all.
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     head.uri = origin_form(head.uri);
     head.version = Version::HTTP_11;
-    if !faults.copies.is_empty() {
+    if let Some(faults) = &mut faults
+        && !faults.copies.is_empty()
+    {
         let copies = std::mem::take(&mut faults.copies);
         body.copied(Copies::new(&exchange, service_id, copies, &head));
     }
@@ -136,7 +140,7 @@ pub async fn handle(
                 Trouble::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
                 Trouble::Connect(_) | Trouble::Exchange(_) => StatusCode::BAD_GATEWAY,
             };
-            return Ok(unreachable(exchange, &caller, status, trouble.label(), &faults.faults));
+            return Ok(unreachable(exchange, &caller, status, trouble.label(), faults.as_deref()));
         }
     };
 
@@ -145,31 +149,31 @@ pub async fn handle(
     if head.status.is_informational() {
         // Nobody asked for an upgrade: `Upgrade` was not passed on.
         let (status, label) = (StatusCode::BAD_GATEWAY, "unsolicited_upgrade");
-        return Ok(unreachable(exchange, &caller, status, label, &faults.faults));
+        return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
     if lease.reached_never(&plan.safety) {
         stage.mark_never(service_id);
     }
-    if exchange.outcome.hit != Hit::No {
-        match after_head(&worker, &caller, &mut exchange, &mut faults, head.status).await {
+    if let Some(struck) = &mut faults {
+        match after_head(&worker, &caller, &mut exchange, struck, head.status).await {
             Injected::Passed => {}
             Injected::Ended(severed) => {
                 exchange.finish(End::Complete);
                 return Err(severed);
             }
             Injected::Gone => return Err(GONE),
-            Injected::Answered(fault, answer, keep_alive) => {
+            Injected::Answered(reply) => {
                 act::discard(Payload::Stream(body), Some(lease));
-                return Ok(answer_of_fault(
-                    &worker, &caller, exchange, faults, fault, answer, keep_alive,
-                ));
+                return Ok(answer_of_fault(&worker, &caller, exchange, faults, reply));
             }
         }
     }
     headers::strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
-    faults.download.edit(&exchange, &mut head.headers);
-    act::mark(&mut head.headers, &stage, &faults.faults);
+    if let Some(faults) = &faults {
+        faults.download.edit(&exchange, &mut head.headers);
+        act::mark(&mut head.headers, &stage, &faults.faults);
+    }
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
 
     // Body and end: the guard travels in the body.
@@ -190,7 +194,7 @@ fn decide(
     exchange: &Exchange,
     service: ServiceId,
     asked: &Asked<'_>,
-) -> Option<Prescription> {
+) -> Option<Box<Prescription>> {
     let stage = &exchange.stage;
     let route = exchange.outcome.route;
     if stage.is_quiet(route) {
@@ -229,7 +233,7 @@ fn decide(
             }
         }
     }
-    Some(Prescription::of(struck, place, worker, exchange, asked))
+    Some(Box::new(Prescription::of(struck, place, worker, exchange, asked)))
 }
 
 fn holds(struck: &crate::drill::stage::Struck) -> bool {
@@ -257,10 +261,12 @@ fn unreachable(
     caller: &Caller,
     status: StatusCode,
     label: &'static str,
-    faults: &[FaultId],
+    faults: Option<&Prescription>,
 ) -> Response<ResponseBody> {
     let mut answer = act::own_answer(status, label);
-    act::mark(&mut answer.headers, &exchange.stage, faults);
+    if let Some(faults) = faults {
+        act::mark(&mut answer.headers, &exchange.stage, &faults.faults);
+    }
     exchange.answered(status.as_u16(), Origin::Unreachable(label), crate::clock::now());
     own_answer(answer, exchange, caller)
 }

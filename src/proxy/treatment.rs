@@ -1,12 +1,12 @@
 //! Carrying a prescription out, in the order of the request's life: [`inject`] before the upstream,
-//! [`upload`] towards it, [`after_head`] when it has answered, [`respond`] on the way back.
+//! [`changed_upload`] towards it, [`after_head`] when it has answered, [`respond`] on the way back.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 
 use super::act::{self, Held, Place};
 use super::body::{Payload, RequestBody, ResponseBody};
@@ -66,12 +66,21 @@ impl Caller {
     }
 }
 
+/// A fault's answer.
+#[derive(Debug)]
+pub struct Reply {
+    fault: FaultId,
+    answer: Answer,
+    /// The caller's body is out of the connection's way.
+    keep_alive: bool,
+}
+
 /// What became of a request.
 #[derive(Debug)]
 pub enum Injected {
     /// It goes on (after a wait, perhaps).
     Passed,
-    Answered(FaultId, Answer, bool),
+    Answered(Reply),
     /// Aborted.
     Ended(Severed),
     Gone,
@@ -169,7 +178,7 @@ async fn answered(
         Some(body) => act::drain(body, caller.expects_continue).await,
         None => true,
     };
-    Injected::Answered(deed.fault, answer, keep_alive)
+    Injected::Answered(Reply { fault: deed.fault, answer, keep_alive })
 }
 
 /// What became of a request in line.
@@ -234,7 +243,7 @@ pub async fn after_head(
         Verb::Answer { answer, .. } => {
             exchange.injected(deed);
             exchange.outcome.served = Some(status.as_u16());
-            return Injected::Answered(deed.fault, answer, true);
+            return Injected::Answered(Reply { fault: deed.fault, answer, keep_alive: true });
         }
         Verb::Abort(abort) => abort,
     };
@@ -268,8 +277,22 @@ fn ended(caller: &Caller, exchange: &mut Exchange, deed: Deed, abort: Abort) -> 
     Injected::Ended(Severed { code: abort.code })
 }
 
-/// The caller's body on its way, changed as faults ask.
-pub async fn upload(
+/// The caller's body on its way.
+pub fn upload(
+    exchange: &mut Exchange,
+    payload: Payload,
+    shaper: Option<Box<Shaper>>,
+) -> RequestBody {
+    if payload.is_end() {
+        return RequestBody::new(Payload::Empty, None, None);
+    }
+    let upload = Rc::new(Upload::default());
+    exchange.upload = Some(Rc::clone(&upload));
+    RequestBody::new(payload, Some(upload), shaper)
+}
+
+/// The same, the message changed as faults ask.
+pub async fn changed_upload(
     worker: &Rc<Worker>,
     caller: &Caller,
     exchange: &mut Exchange,
@@ -280,10 +303,10 @@ pub async fn upload(
     if faults.upload.edit(exchange, fields) {
         exchange.outcome.hit = Hit::Altered;
     }
-    if body.is_end_stream() {
-        return RequestBody::new(Payload::Empty, None, None);
-    }
     let mut payload = Payload::Stream(body);
+    if payload.is_end() {
+        return upload(exchange, payload, None);
+    }
     if let Some(bytes) = faults.upload.replacement(exchange) {
         exchange.outcome.hit = Hit::Altered;
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
@@ -291,11 +314,9 @@ pub async fn upload(
             act::drain(body, caller.expects_continue).await;
         }
     }
-    let upload = Rc::new(Upload::default());
-    exchange.upload = Some(Rc::clone(&upload));
     let length = payload.size_hint().exact();
     let shaper = Shaper::new(worker, exchange, &faults.upload, length);
-    RequestBody::new(payload, Some(upload), shaper)
+    upload(exchange, payload, shaper)
 }
 
 /// The answer on its way, its body changed as faults ask; the guard travels in it.
@@ -303,14 +324,17 @@ pub fn respond(
     worker: &Rc<Worker>,
     caller: &Caller,
     mut exchange: Exchange,
-    mut faults: Prescription,
+    faults: Option<Box<Prescription>>,
     mut head: http::response::Parts,
     source: (Payload, Option<Lease>),
 ) -> Response<ResponseBody> {
     let (mut payload, mut lease) = source;
     let bodiless = act::bodiless(&exchange.outcome.method, head.status);
     let (mut shaper, mut replaced) = (None, false);
-    if !bodiless && !faults.download.shapes.is_empty() {
+    if let Some(mut faults) = faults
+        && !bodiless
+        && !faults.download.shapes.is_empty()
+    {
         if let Some(bytes) = faults.download.replacement(&exchange) {
             replaced = true;
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
@@ -336,18 +360,19 @@ pub fn answer_of_fault(
     worker: &Rc<Worker>,
     caller: &Caller,
     mut exchange: Exchange,
-    faults: Prescription,
-    fault: FaultId,
-    mut answer: Answer,
-    keep_alive: bool,
+    faults: Option<Box<Prescription>>,
+    reply: Reply,
 ) -> Response<ResponseBody> {
+    let Reply { fault, mut answer, keep_alive } = reply;
     if let (Some(status), Some(content_type)) = (answer.grpc, &caller.grpc) {
         status.trailers_only(&answer.body, content_type, &mut answer.headers);
         (answer.status, answer.body) = (StatusCode::OK, Bytes::new());
         exchange.outcome.grpc = Some(status.number());
     }
-    faults.download.edit(&exchange, &mut answer.headers);
-    act::mark(&mut answer.headers, &exchange.stage, &faults.faults);
+    if let Some(faults) = &faults {
+        faults.download.edit(&exchange, &mut answer.headers);
+        act::mark(&mut answer.headers, &exchange.stage, &faults.faults);
+    }
     exchange.answered(answer.status.as_u16(), Origin::Fault(fault), crate::clock::now());
     let bodiless = act::bodiless(&exchange.outcome.method, answer.status);
     let (head, payload) = act::head(answer, bodiless, keep_alive);
