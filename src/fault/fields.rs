@@ -18,18 +18,18 @@ const FRAMING: &[HeaderName] = &[
 /// A field's name, unless it is none or not the user's to change.
 pub(super) fn name(name: &Located<String>, notes: &mut Diagnostics) -> Option<HeaderName> {
     let Ok(header) = HeaderName::try_from(name.value.as_str()) else {
-        let message = format!("\"{}\" is not a header name", name.value.escape_debug());
-        notes.push(Diagnostic::error(name.at, message));
+        // Not repeated: it may have come from the environment.
+        notes.push(Diagnostic::error(name.at, "this is not a header name"));
         return None;
     };
     let hop = matches!(header.as_str(), "keep-alive" | "proxy-connection" | "http2-settings");
     if hop || FRAMING.contains(&header) {
-        let note = Diagnostic::error(name.at, format!("`{header}` cannot be set"));
+        let note = Diagnostic::error(name.at, "this header cannot be changed");
         notes.push(note.hint("it belongs to the connection, not to the message; leave it out"));
         return None;
     }
     if header.as_str().starts_with("x-backburn-") {
-        let note = Diagnostic::error(name.at, format!("`{header}` cannot be set"));
+        let note = Diagnostic::error(name.at, "this header cannot be changed");
         notes.push(note.hint("x-backburn-… is how backburn says what it did itself"));
         return None;
     }
