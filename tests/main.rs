@@ -14,6 +14,7 @@ mod drill;
 mod exact;
 mod faults;
 mod house;
+mod load_faults;
 mod meter;
 mod phases;
 mod reload;

@@ -1,43 +1,105 @@
 //! Bodies on their way: the caller's, watched for the caller's own mistakes; the answer's, which
 //! carries the exchange to its end and the upstream connection back to its pool.
 
-use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::exchange::Exchange;
+use super::act::{self, Held, Place};
+use super::conn::Conn;
+use super::copies::Copies;
+use super::exchange::{Exchange, Upload};
+use super::prescription::Deed;
+use super::shape::{Shaped, Shaper};
 use super::upstream::Lease;
+use crate::fault::How;
 use crate::sli::End;
+use crate::sli::ledger::Skip;
 
-/// Set when reading the caller's body failed; `None`: it has none.
-pub type BrokenByCaller = Option<Rc<Cell<bool>>>;
+/// Where a body's bytes come from.
+#[derive(Debug)]
+pub enum Payload {
+    Empty,
+    Full(Option<Bytes>),
+    Stream(Incoming),
+}
+
+impl Payload {
+    pub fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(incoming) => Pin::new(incoming).poll_frame(context),
+        }
+    }
+
+    /// Nothing more comes.
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::Empty | Self::Full(None) => true,
+            Self::Full(Some(bytes)) => bytes.is_empty(),
+            Self::Stream(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Full(None) => SizeHint::with_exact(0),
+            Self::Full(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(incoming) => incoming.size_hint(),
+        }
+    }
+}
 
 /// The caller's body on its way to the upstream.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Option<Incoming>,
-    /// Set when reading from the caller failed: malformed, cut short, or the caller is gone.
-    failed: BrokenByCaller,
+    payload: Payload,
+    upload: Option<Rc<Upload>>,
+    shaper: Option<Box<Shaper>>,
+    copies: Option<Box<Copies>>,
 }
 
 impl RequestBody {
-    /// Without content; allocates nothing.
-    pub fn empty() -> Self {
-        Self { inner: None, failed: None }
+    /// `upload`: where it tells what became of it.
+    pub fn new(payload: Payload, upload: Option<Rc<Upload>>, shaper: Option<Box<Shaper>>) -> Self {
+        Self { payload, upload, shaper, copies: None }
     }
 
-    /// The body, and the mark that tells whether the caller broke it.
-    pub fn watched(inner: Incoming) -> (Self, BrokenByCaller) {
-        if inner.is_end_stream() {
-            return (Self::empty(), None);
+    /// The same request is sent again when all of it is out.
+    pub fn copied(&mut self, copies: Box<Copies>) {
+        if self.is_end_stream() {
+            copies.send();
+        } else {
+            self.copies = Some(copies);
         }
-        let failed = Rc::new(Cell::new(false));
-        (Self { inner: Some(inner), failed: Some(Rc::clone(&failed)) }, Some(failed))
+    }
+
+    /// Lets the copies see what goes out.
+    fn copy(&mut self, polled: Option<&Result<Frame<Bytes>, hyper::Error>>) {
+        match (polled, &mut self.copies) {
+            (_, None) => return,
+            (Some(Err(_)), _) => self.copies = None,
+            (Some(Ok(frame)), Some(copies)) => {
+                frame.data_ref().inspect(|data| copies.saw(data));
+            }
+            (None, Some(_)) => {}
+        }
+        // hyper asks for nothing more when the declared length is out.
+        let over = polled.is_none() || self.is_end_stream();
+        if over && let Some(copies) = self.copies.take() {
+            copies.send();
+        }
     }
 }
 
@@ -49,29 +111,93 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(inner) = self.inner.as_mut() else { return Poll::Ready(None) };
-        let polled = Pin::new(inner).poll_frame(context);
-        if let (Poll::Ready(Some(Err(_))), Some(failed)) = (&polled, &self.failed) {
-            failed.set(true);
+        let this = &mut *self;
+        let polled = match &mut this.shaper {
+            None => this.payload.poll(context),
+            Some(shaper) => {
+                let shaped = shaper.poll(context, &mut this.payload, None);
+                if let Some(upload) = &this.upload
+                    && shaper.touched
+                {
+                    upload.altered.set(true);
+                }
+                shaped.map(|shaped| match shaped {
+                    Shaped::Frame(frame) => Some(Ok(frame)),
+                    Shaped::Failed(error) => Some(Err(error)),
+                    // Only answers are cut.
+                    Shaped::End | Shaped::Cut { .. } => None,
+                })
+            }
+        };
+        if let (Poll::Ready(Some(Err(_))), Some(upload)) = (&polled, &this.upload) {
+            upload.failed.set(true);
+        }
+        if let Poll::Ready(polled) = &polled {
+            this.copy(polled.as_ref());
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.payload.is_end() && self.shaper.as_ref().is_none_or(|shaper| shaper.is_idle())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let hint = self.payload.size_hint();
+        self.shaper.as_ref().map_or(hint, |shaper| shaper.size_hint(&hint))
     }
 }
 
-/// What the caller gets.
+/// Why an answer's body does not come to its end.
 #[derive(Debug)]
-pub enum Payload {
-    Empty,
-    Full(Option<Bytes>),
-    Stream(Incoming),
+pub enum Broken {
+    /// The service broke off.
+    Service(hyper::Error),
+    /// A fault cut it; on HTTP/2 the stream is reset with this code.
+    Cut { code: u32 },
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(_) => f.write_str("the service broke off"),
+            Self::Cut { code } => write!(f, "cut off by a fault (code {code})"),
+        }
+    }
+}
+
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Service(error) => Some(error),
+            Self::Cut { .. } => None,
+        }
+    }
+}
+
+/// How far a body is that does not come to its end.
+enum Tail {
+    /// It comes.
+    None,
+    /// What was handed over is on its way to the kernel; then it ends like this.
+    Flush { ticket: Option<u64>, then: Then },
+    /// Silence.
+    Hang { silence: Pin<Box<dyn Future<Output = Held>>>, code: u32 },
+}
+
+enum Then {
+    Break(Broken),
+    Hang { deed: Deed, cap: Duration, code: u32 },
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Flush { .. } => "Flush",
+            Self::Hang { .. } => "Hang",
+        })
+    }
 }
 
 /// The answer's body; it ends the exchange exactly once. hyper does not poll the last `None` when
@@ -81,47 +207,67 @@ pub enum Payload {
 pub struct ResponseBody {
     payload: Payload,
     exchange: Option<Exchange>,
+    conn: Rc<Conn>,
+    /// Other streams share the connection: only this one is cut.
+    multiplexed: bool,
     lease: Option<Lease>,
-    /// Whether the caller's own body, still on its way, broke the exchange.
-    broken_by_caller: BrokenByCaller,
-    /// The service broke off. Told one poll later, so that what came before is flushed.
-    broken: Option<hyper::Error>,
+    shaper: Option<Box<Shaper>>,
+    /// A fault put it in the place of what the service said.
+    replaced: bool,
+    tail: Tail,
 }
 
 impl ResponseBody {
-    /// `bodiless`: HEAD, 204 or 304, whose body nobody will poll.
-    pub fn new(
-        payload: Payload,
-        exchange: Exchange,
-        source: Option<(Lease, BrokenByCaller)>,
-        bodiless: bool,
-    ) -> Self {
-        let (lease, broken_by_caller) = match source {
-            Some((lease, broken)) => (Some(lease), broken),
-            None => (None, None),
-        };
-        let mut body =
-            Self { payload, exchange: Some(exchange), lease, broken_by_caller, broken: None };
-        if bodiless || body.is_end_stream() {
-            body.end(End::Complete);
-        }
-        body
+    pub fn new(payload: Payload, exchange: Exchange, conn: Rc<Conn>) -> Self {
+        Self { exchange: Some(exchange), ..Self::unrecorded(payload, conn) }
     }
 
-    /// An answer that is no SLI event.
-    pub fn unrecorded(bytes: Bytes) -> Self {
+    /// Of an answer that is no SLI event.
+    pub fn unrecorded(payload: Payload, conn: Rc<Conn>) -> Self {
         Self {
-            payload: Payload::Full(Some(bytes)),
+            payload,
             exchange: None,
+            conn,
+            multiplexed: false,
             lease: None,
-            broken_by_caller: None,
-            broken: None,
+            shaper: None,
+            replaced: false,
+            tail: Tail::None,
         }
+    }
+
+    /// Where it comes from; given back at its end.
+    #[must_use]
+    pub fn from(mut self, lease: Option<Lease>) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    #[must_use]
+    pub fn shaped(mut self, shaper: Option<Box<Shaper>>, replaced: bool) -> Self {
+        (self.shaper, self.replaced) = (shaper, replaced);
+        self
+    }
+
+    #[must_use]
+    pub fn multiplexed(mut self, multiplexed: bool) -> Self {
+        self.multiplexed = multiplexed;
+        self
+    }
+
+    /// Ready to be sent. `bodiless`: HEAD, 204 or 304, whose body nobody will poll.
+    #[must_use]
+    pub fn ready(mut self, bodiless: bool) -> Self {
+        if bodiless || self.is_end_stream() {
+            self.end(End::Complete);
+        }
+        self
     }
 
     fn end(&mut self, end: End) {
+        let damaged = self.replaced || self.shaper.as_ref().is_some_and(|shaper| shaper.damaged);
         if let Some(mut exchange) = self.exchange.take() {
-            exchange.finish(end);
+            exchange.finish(if damaged && end == End::Complete { End::Destroyed } else { end });
         }
         if let Some(lease) = self.lease.take()
             && end == End::Complete
@@ -129,64 +275,144 @@ impl ResponseBody {
             lease.give_back();
         }
     }
+
+    /// The next frame of a body that faults shape.
+    fn poll_shaped(&mut self, context: &mut Context<'_>) -> Poll<Shaped> {
+        match &mut self.shaper {
+            Some(shaper) => shaper.poll(context, &mut self.payload, self.exchange.as_mut()),
+            None => self.payload.poll(context).map(|polled| match polled {
+                Some(Ok(frame)) => Shaped::Frame(frame),
+                Some(Err(error)) => Shaped::Failed(error),
+                None => Shaped::End,
+            }),
+        }
+    }
+
+    /// A fault ends it, when what came before is out.
+    fn cut(&mut self, deed: Deed, how: How, code: u32) {
+        let then = if let How::Hang { cap } = how {
+            Then::Hang { deed, cap, code }
+        } else {
+            if !self.multiplexed {
+                self.conn.close_with(how);
+            }
+            if let Some(exchange) = &self.exchange {
+                exchange.injected(deed);
+            }
+            self.end(End::Destroyed);
+            Then::Break(Broken::Cut { code })
+        };
+        self.tail = Tail::Flush { ticket: None, then };
+    }
+
+    /// `Ready(None)`: it goes on.
+    fn poll_tail(&mut self, context: &mut Context<'_>) -> Poll<Option<Broken>> {
+        loop {
+            match &mut self.tail {
+                Tail::None => return Poll::Ready(None),
+                Tail::Flush { ticket, .. } => {
+                    ready!(self.conn.poll_flushed(ticket, context));
+                    let Tail::Flush { then, .. } = std::mem::replace(&mut self.tail, Tail::None)
+                    else {
+                        continue;
+                    };
+                    match then {
+                        Then::Break(broken) => return Poll::Ready(Some(broken)),
+                        Then::Hang { deed, cap, code } => self.hang(deed, cap, code),
+                    }
+                }
+                Tail::Hang { silence, code } => {
+                    let (held, code) = (ready!(silence.as_mut().poll(context)), *code);
+                    self.tail = Tail::None;
+                    match held {
+                        Held::Released => self.go_on(),
+                        Held::Elapsed => {
+                            self.end(End::Destroyed);
+                            return Poll::Ready(Some(Broken::Cut { code }));
+                        }
+                        Held::Gone => return Poll::Ready(Some(Broken::Cut { code })),
+                    }
+                }
+            }
+        }
+    }
+
+    fn hang(&mut self, deed: Deed, cap: Duration, code: u32) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let worker = Rc::clone(exchange.worker());
+        let Some(place) = Place::take(&worker.shared.held, exchange.stage.plan.proxy.max_held)
+        else {
+            exchange.stage.books.skipped(worker.id, deed.fault, Skip::MaxHeld);
+            self.go_on();
+            return;
+        };
+        exchange.injected(deed);
+        let now = crate::clock::now();
+        exchange.hold(now);
+        let conn = Rc::clone(&self.conn);
+        let silence = async move {
+            let _place = place;
+            act::silence(&worker, &conn, now.checked_add(cap).unwrap_or(now)).await
+        };
+        self.tail = Tail::Hang { silence: Box::pin(silence), code };
+    }
+
+    /// As if no fault had hit it.
+    fn go_on(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.let_go(crate::clock::now());
+        }
+        if let Some(shaper) = &mut self.shaper {
+            shaper.open();
+        }
+    }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
-        if let Some(error) = this.broken.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        match &mut this.payload {
-            Payload::Empty => Poll::Ready(None),
-            Payload::Full(bytes) => {
-                let bytes = bytes.take();
-                this.end(End::Complete);
-                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+        loop {
+            if let Some(broken) = ready!(this.poll_tail(context)) {
+                return Poll::Ready(Some(Err(broken)));
             }
-            Payload::Stream(incoming) => match Pin::new(&mut *incoming).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
+            match ready!(this.poll_shaped(context)) {
+                Shaped::Frame(frame) => {
                     // After trailers hyper drops the body without asking for more.
-                    if frame.is_trailers() || incoming.is_end_stream() {
+                    if frame.is_trailers() || this.is_end_stream() {
                         this.end(End::Complete);
                     }
-                    Poll::Ready(Some(Ok(frame)))
+                    return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(None) => {
+                Shaped::End => {
                     this.end(End::Complete);
-                    Poll::Ready(None)
+                    return Poll::Ready(None);
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    let caller = this.broken_by_caller.as_ref().is_some_and(|broken| broken.get());
+                Shaped::Cut { deed, how, code } => this.cut(deed, how, code),
+                Shaped::Failed(error) => {
+                    let caller = this.exchange.as_ref().is_some_and(Exchange::broken_by_caller);
                     this.end(if caller { End::BadRequestBody } else { End::Cut });
-                    this.broken = Some(error);
-                    context.waker().wake_by_ref();
-                    Poll::Pending
+                    // Told when what came before is out.
+                    let then = Then::Break(Broken::Service(error));
+                    this.tail = Tail::Flush { ticket: None, then };
                 }
-                Poll::Pending => Poll::Pending,
-            },
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.payload {
-            Payload::Empty | Payload::Full(None) => true,
-            Payload::Full(Some(bytes)) => bytes.is_empty(),
-            Payload::Stream(incoming) => self.broken.is_none() && incoming.is_end_stream(),
-        }
+        matches!(self.tail, Tail::None)
+            && self.payload.is_end()
+            && self.shaper.as_ref().is_none_or(|shaper| shaper.is_idle())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.payload {
-            Payload::Empty | Payload::Full(None) => SizeHint::with_exact(0),
-            Payload::Full(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
-            Payload::Stream(incoming) => incoming.size_hint(),
-        }
+        let hint = self.payload.size_hint();
+        self.shaper.as_ref().map_or(hint, |shaper| shaper.size_hint(&hint))
     }
 }

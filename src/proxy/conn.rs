@@ -1,25 +1,36 @@
 //! One client connection, shared by the IO side (hyper reads and writes through it) and the
 //! requests on it, which need to know whether the client is still there and how to cut it off.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::fault::How;
 
 #[derive(Debug)]
 pub struct Conn {
     /// Kept for its reference to the socket; always there until the drop.
     socket: Option<OwnedWriteHalf>,
     pub peer: Option<SocketAddr>,
-    reset: Cell<bool>,
     begun: Cell<bool>,
+    /// From now on closing sends RST instead of FIN.
+    reset: Cell<bool>,
+    /// From now on closing sends bytes first that are no HTTP.
+    garbage: Cell<bool>,
+    /// How often everything written so far had reached the kernel while somebody waited for it.
+    flushes: Cell<u64>,
+    flushing: RefCell<Vec<Waker>>,
 }
+
+/// No HTTP of any version, on purpose.
+const GARBAGE: &[u8] = b"\x00\xff\xfebackburn garbage\x00\xff\xfe\r\n\r\n";
 
 /// What hyper reads from and writes to.
 #[derive(Debug)]
@@ -35,8 +46,11 @@ impl Conn {
         let conn = Rc::new(Self {
             socket: Some(write),
             peer,
-            reset: Cell::new(false),
             begun: Cell::new(false),
+            reset: Cell::new(false),
+            garbage: Cell::new(false),
+            flushes: Cell::new(0),
+            flushing: RefCell::default(),
         });
         (Rc::clone(&conn), Socket { read, conn })
     }
@@ -59,9 +73,36 @@ impl Conn {
         self.begun.get()
     }
 
-    /// From now on, closing this connection sends RST instead of FIN.
-    pub fn reset_on_close(&self) {
-        self.reset.set(true);
+    /// How the connection is closed, whenever that is.
+    pub fn close_with(&self, how: How) {
+        match how {
+            How::Reset => self.reset.set(true),
+            How::Garbage => self.garbage.set(true),
+            How::Close | How::Hang { .. } => {}
+        }
+    }
+
+    /// Ready when all that was handed to hyper before the first call has reached the kernel: an
+    /// error from a body makes hyper drop what it still holds.
+    pub fn poll_flushed(&self, ticket: &mut Option<u64>, context: &mut Context<'_>) -> Poll<()> {
+        let flushes = self.flushes.get();
+        if ticket.is_some_and(|ticket| ticket < flushes) {
+            return Poll::Ready(());
+        }
+        *ticket = Some(flushes);
+        let mut waiting = self.flushing.borrow_mut();
+        if !waiting.iter().any(|known| known.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn flushed(&self) {
+        let waiting = self.flushing.take();
+        if !waiting.is_empty() {
+            self.flushes.set(self.flushes.get() + 1);
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -71,6 +112,9 @@ impl Drop for Conn {
             if self.reset.get() {
                 // Fails only when the socket is dead already.
                 let _ = socket.as_ref().set_zero_linger();
+            }
+            if self.garbage.get() {
+                let _ = socket.as_ref().try_write(GARBAGE);
             }
             // The half's own drop would send FIN first; closing the descriptor is enough.
             socket.forget();
@@ -128,11 +172,13 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.conn.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.conn.reset.get() {
+        // The drop does it.
+        if self.conn.reset.get() || self.conn.garbage.get() {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(socket2::SockRef::from(self.stream()).shutdown(std::net::Shutdown::Write))

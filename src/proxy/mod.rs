@@ -4,11 +4,16 @@
 pub mod act;
 pub mod body;
 pub mod conn;
+pub mod copies;
+pub mod cut;
 pub mod exchange;
 pub mod headers;
 pub mod listen;
+pub mod prescription;
 pub mod request;
+pub mod shape;
 pub mod timer;
+pub mod treatment;
 pub mod upstream;
 pub mod worker;
 

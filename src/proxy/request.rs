@@ -7,33 +7,27 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 
 use super::OwnPort;
-use super::act::{self, Held, Place, Prescription, Verb};
-use super::body::{Payload, RequestBody, ResponseBody};
+use super::act::{self, Place};
+use super::body::{Payload, ResponseBody};
 use super::conn::Conn;
+use super::copies::Copies;
 use super::exchange::Exchange;
 use super::headers::{self, Refusal};
+use super::prescription::Prescription;
+use super::treatment::{
+    Caller, GONE, Injected, Severed, after_head, answer_of_fault, changed_upload, inject, respond,
+    upload,
+};
 use super::upstream::{Trouble, Unanswered};
 use super::worker::Worker;
-use crate::fault::Abort;
+use crate::fault::{Answer, At, How};
 use crate::plan::{Asked, HostHeader, Plan, RouteId, ServiceId};
 use crate::sli::ledger::Skip;
-use crate::sli::{End, Hit, Origin};
+use crate::sli::{End, Origin};
 
 /// It came in by the own port of a service that a reload has taken out.
 const SERVICE_REMOVED: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "service_removed" };
-
-/// The connection is to be closed without an answer (or has lost its client).
-#[derive(Debug)]
-pub struct Severed;
-
-impl std::fmt::Display for Severed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("severed")
-    }
-}
-
-impl std::error::Error for Severed {}
 
 pub async fn handle(
     worker: Rc<Worker>,
@@ -50,7 +44,7 @@ pub async fn handle(
 
     let refuse = |Refusal { status, reason }| {
         stage.books.refused(worker.id, reason);
-        Ok(refusal(status, reason))
+        Ok(refusal(status, reason, Rc::clone(&conn)))
     };
     let host = match headers::admit(&head) {
         Ok(host) => host,
@@ -77,57 +71,57 @@ pub async fn handle(
     let method = head.method.clone();
     let mut exchange =
         Exchange::begin(Rc::clone(&worker), Rc::clone(&stage), arrived, method, route, operation);
+    let caller = Caller::of(Rc::clone(&conn), &head);
 
     // Before the upstream: what the faults of this route decided.
-    let (mut faults, mut late, mut active) = (Vec::new(), Vec::new(), Vec::new());
+    let mut faults = decide(&worker, &exchange, service_id, &asked);
     let mut body = Some(body);
-    if let Some(mut prescription) = decide(&worker, &exchange, service_id, &asked) {
-        exchange.outcome.hit = Hit::Yes;
-        match inject(&worker, &conn, &mut exchange, &mut prescription, &mut body, &head).await {
-            Injected::Passed => {
-                faults = prescription.faults;
-                (late, active) = (prescription.late, prescription.active);
-            }
-            Injected::Spared => faults = prescription.faults,
-            Injected::Ended(fault) => {
-                exchange.outcome.origin = Origin::Fault(fault);
+    if let Some(struck) = &mut faults {
+        match inject(&worker, &caller, &mut exchange, struck, &mut body).await {
+            Injected::Passed => {}
+            Injected::Ended(severed) => {
                 exchange.finish(End::Complete);
-                return Err(Severed);
+                return Err(severed);
             }
-            Injected::Gone => return Err(Severed),
-            Injected::Answered(fault, mut answer, keep_alive) => {
-                act::mark(&mut answer.headers, &stage, &prescription.faults);
-                exchange.answered(
-                    answer.status.as_u16(),
-                    Origin::Fault(fault),
-                    crate::clock::now(),
-                );
-                return Ok(act::answer(answer, exchange, keep_alive));
+            Injected::Gone => return Err(GONE),
+            Injected::Answered(reply) => {
+                return Ok(answer_of_fault(&worker, &caller, exchange, faults, reply));
             }
         }
     }
 
     // Upstream.
-    let Some(body) = body else { return Err(Severed) };
-    let (body, broken_by_caller) = RequestBody::watched(body);
+    let Some(body) = body else { return Err(GONE) };
     let host = (service.host_header == HostHeader::Upstream).then_some(service.authority.as_str());
     headers::towards_upstream(&mut head.headers, host);
+    let mut body = match &mut faults {
+        None => upload(&mut exchange, Payload::Stream(body), None),
+        Some(faults) => {
+            changed_upload(&worker, &caller, &mut exchange, faults, &mut head.headers, body).await
+        }
+    };
     if !body.is_end_stream() && !head.headers.contains_key(header::CONTENT_LENGTH) {
         // Said outright: for GET and HEAD hyper would otherwise send no body at all.
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     head.uri = origin_form(head.uri);
     head.version = Version::HTTP_11;
+    if let Some(faults) = &mut faults
+        && !faults.copies.is_empty()
+    {
+        let copies = std::mem::take(&mut faults.copies);
+        body.copied(Copies::new(&exchange, service_id, copies, &head));
+    }
     let sending = worker.pool.send(service_id, service, Request::from_parts(head, body));
     let sent = tokio::select! {
         biased;
         sent = sending => sent,
         // Recorded as abandoned by the guard.
-        () = conn.client_gone() => return Err(Severed),
+        () = caller.conn.client_gone() => return Err(GONE),
     };
     let (response, lease) = match sent {
         Ok(answered) => answered,
-        Err(_) if broken_by_caller.as_ref().is_some_and(|broken| broken.get()) => {
+        Err(_) if exchange.broken_by_caller() => {
             let answer = act::own_answer(StatusCode::BAD_REQUEST, "bad_request_body");
             exchange.answered(
                 answer.status.as_u16(),
@@ -135,7 +129,7 @@ pub async fn handle(
                 crate::clock::now(),
             );
             exchange.finish(End::BadRequestBody);
-            return Ok(act::answer(answer, exchange, false));
+            return Ok(own_answer(answer, exchange, &caller));
         }
         Err(Unanswered { trouble, unsent }) => {
             // So that a caller that is still sending sees the answer.
@@ -146,7 +140,7 @@ pub async fn handle(
                 Trouble::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
                 Trouble::Connect(_) | Trouble::Exchange(_) => StatusCode::BAD_GATEWAY,
             };
-            return Ok(unreachable(exchange, status, trouble.label(), &faults));
+            return Ok(unreachable(exchange, &caller, status, trouble.label(), faults.as_deref()));
         }
     };
 
@@ -154,29 +148,36 @@ pub async fn handle(
     let (mut head, body) = response.into_parts();
     if head.status.is_informational() {
         // Nobody asked for an upgrade: `Upgrade` was not passed on.
-        return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "unsolicited_upgrade", &faults));
+        let (status, label) = (StatusCode::BAD_GATEWAY, "unsolicited_upgrade");
+        return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
     if lease.reached_never(&plan.safety) {
         stage.mark_never(service_id);
     }
-    if act::hold_answer(&worker, &conn, &mut exchange, &late).await == Held::Gone {
-        return Err(Severed);
+    if let Some(struck) = &mut faults {
+        match after_head(&worker, &caller, &mut exchange, struck, head.status).await {
+            Injected::Passed => {}
+            Injected::Ended(severed) => {
+                exchange.finish(End::Complete);
+                return Err(severed);
+            }
+            Injected::Gone => return Err(GONE),
+            Injected::Answered(reply) => {
+                act::discard(Payload::Stream(body), Some(lease));
+                return Ok(answer_of_fault(&worker, &caller, exchange, faults, reply));
+            }
+        }
     }
-    drop(active);
     headers::strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
-    act::mark(&mut head.headers, &stage, &faults);
+    if let Some(faults) = &faults {
+        faults.download.edit(&exchange, &mut head.headers);
+        act::mark(&mut head.headers, &stage, &faults.faults);
+    }
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
 
     // Body and end: the guard travels in the body.
-    let bodiless = act::bodiless(&exchange.outcome.method, head.status);
-    let body = ResponseBody::new(
-        Payload::Stream(body),
-        exchange,
-        Some((lease, broken_by_caller)),
-        bodiless,
-    );
-    Ok(Response::from_parts(head, body))
+    Ok(respond(&worker, &caller, exchange, faults, head, (Payload::Stream(body), Some(lease))))
 }
 
 /// The most specific route, or the `unmatched` one of the service the request goes to.
@@ -193,7 +194,7 @@ fn decide(
     exchange: &Exchange,
     service: ServiceId,
     asked: &Asked<'_>,
-) -> Option<Prescription> {
+) -> Option<Box<Prescription>> {
     let stage = &exchange.stage;
     let route = exchange.outcome.route;
     if stage.is_quiet(route) {
@@ -232,113 +233,50 @@ fn decide(
             }
         }
     }
-    Some(Prescription::of(struck, place, worker, exchange))
+    Some(Box::new(Prescription::of(struck, place, worker, exchange, asked)))
 }
 
 fn holds(struck: &crate::drill::stage::Struck) -> bool {
-    use crate::fault::{Action, When};
+    use crate::fault::{Abort, Action, When};
     struck.actions.iter().any(|action| {
         matches!(
             action,
-            Action::Delay { when: When::Request, .. } | Action::Abort(Abort::Hang { .. })
+            Action::Delay { when: When::Request, .. }
+                | Action::Serve(_)
+                | Action::Abort(Abort { how: How::Hang { .. }, at: At::Request, .. })
         )
     })
 }
 
-enum Injected {
-    /// On to the upstream (after a wait, perhaps).
-    Passed,
-    /// The same, as if no fault had hit it: injection has ended while it waited.
-    Spared,
-    Answered(crate::plan::FaultId, crate::fault::Answer, bool),
-    /// Aborted: close the connection.
-    Ended(crate::plan::FaultId),
-    Gone,
-}
-
-/// Carries a prescription out.
-async fn inject(
-    worker: &Worker,
-    conn: &Conn,
-    exchange: &mut Exchange,
-    prescription: &mut Prescription,
-    body: &mut Option<Incoming>,
-    head: &http::request::Parts,
-) -> Injected {
-    let place = prescription.place.take();
-    if prescription.delay > std::time::Duration::ZERO {
-        match act::hold(worker, conn, exchange, prescription.delay).await {
-            Held::Elapsed => {}
-            Held::Released => return Injected::Spared,
-            Held::Gone => return Injected::Gone,
-        }
-    }
-    // Halted while it waited: nothing more is done to it.
-    if prescription.delay > std::time::Duration::ZERO && worker.shared.stage.load().releasing {
-        return Injected::Spared;
-    }
-    let Some(ending) = prescription.end.take() else { return Injected::Passed };
-    let fault = ending.fault;
-    exchange.stage.books.injected(worker.id, exchange.outcome.route, fault, ending.kind);
-    let expects_continue = head.headers.contains_key(header::EXPECT);
-    match ending.verb {
-        Verb::Answer(answer) => {
-            drop(place);
-            let keep_alive = match body.take() {
-                Some(body) => act::drain(body, expects_continue).await,
-                None => true,
-            };
-            Injected::Answered(fault, answer, keep_alive)
-        }
-        Verb::Abort(Abort::Reset) => {
-            conn.reset_on_close();
-            Injected::Ended(fault)
-        }
-        Verb::Abort(Abort::Close) => {
-            // With unread bytes the kernel would send RST where FIN was asked for.
-            if let Some(body) = body.take() {
-                act::drain(body, expects_continue).await;
-            }
-            Injected::Ended(fault)
-        }
-        Verb::Abort(Abort::Hang { cap }) => match act::hold(worker, conn, exchange, cap).await {
-            // Halted, but its time was up before its turn to be let go came.
-            Held::Elapsed if worker.shared.stage.load().releasing => Injected::Spared,
-            Held::Elapsed => {
-                if let Some(body) = body.take() {
-                    act::drain(body, expects_continue).await;
-                }
-                Injected::Ended(fault)
-            }
-            Held::Released => Injected::Spared,
-            Held::Gone => Injected::Gone,
-        },
-    }
-}
-
 /// Refused before routing: not an SLI event; the connection is closed, since the rest of it cannot
 /// be trusted.
-fn refusal(status: StatusCode, reason: &'static str) -> Response<ResponseBody> {
-    let answer = act::own_answer(status, reason);
-    let mut response = Response::new(ResponseBody::unrecorded(answer.body));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
+fn refusal(status: StatusCode, reason: &'static str, conn: Rc<Conn>) -> Response<ResponseBody> {
+    let (head, payload) = act::head(act::own_answer(status, reason), false, false);
+    Response::from_parts(head, ResponseBody::unrecorded(payload, conn))
 }
 
 /// The service could not be reached, or broke off before a usable head: its own failure.
 fn unreachable(
     mut exchange: Exchange,
+    caller: &Caller,
     status: StatusCode,
     label: &'static str,
-    faults: &[crate::plan::FaultId],
+    faults: Option<&Prescription>,
 ) -> Response<ResponseBody> {
     let mut answer = act::own_answer(status, label);
-    act::mark(&mut answer.headers, &exchange.stage, faults);
+    if let Some(faults) = faults {
+        act::mark(&mut answer.headers, &exchange.stage, &faults.faults);
+    }
     exchange.answered(status.as_u16(), Origin::Unreachable(label), crate::clock::now());
-    // The caller's body may be unread.
-    act::answer(answer, exchange, false)
+    own_answer(answer, exchange, caller)
+}
+
+/// An answer of backburn's own. The caller's body may be unread, so the connection ends with it.
+fn own_answer(answer: Answer, exchange: Exchange, caller: &Caller) -> Response<ResponseBody> {
+    let bodiless = act::bodiless(&exchange.outcome.method, answer.status);
+    let (head, payload) = act::head(answer, bodiless, false);
+    let body = ResponseBody::new(payload, exchange, Rc::clone(&caller.conn)).ready(bodiless);
+    Response::from_parts(head, body)
 }
 
 /// The target as an origin server expects it; the client's own bytes.

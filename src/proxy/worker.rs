@@ -1,6 +1,6 @@
 //! A worker: one thread, one runtime, its own timer, upstream pool and cells.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -112,6 +112,8 @@ pub struct Worker {
     pub timer: Rc<Timer>,
     pub pool: Rc<Pool>,
     pub durations: RefCell<Durations>,
+    /// Copies of requests that are on their way.
+    pub copies: Cell<usize>,
     stage: RefCell<Rc<Taken>>,
 }
 
@@ -162,6 +164,7 @@ async fn serve(
         timer,
         pool,
         durations: RefCell::new(durations),
+        copies: Cell::new(0),
     });
     tokio::task::spawn_local(release(Rc::clone(&worker)));
     let mut connections = tokio::task::JoinSet::new();
