@@ -10,6 +10,7 @@
 
 mod bad;
 mod clients;
+mod demo;
 mod drill;
 mod exact;
 mod faults;
