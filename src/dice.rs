@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 pub const STREAM_VERSION: u32 = 1;
 
 /// One purpose's randomness for one request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dice(Xoshiro256PlusPlus);
 
 impl Dice {

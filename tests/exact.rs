@@ -54,6 +54,52 @@ fn the_seeds_rule() {
     assert!(within(slow, 0.10), "{slow} delays of 4,000");
 }
 
+const CATALOGUE: &str = include_str!("../scenarios/fault-catalogue.toml");
+
+/// Every kind at once: what an independent client found whole is what we count as good.
+#[test]
+fn every_kind_at_once() {
+    let shop = shop();
+    let proxy = proxy(CATALOGUE, &shop.url("checkout"), &["--workers", "2"]);
+    let tally = python("whole.py", &[&proxy.url("proxy"), &shop.url("checkout"), "2000", "8"]);
+    let seen = |what: &str| tally[what].as_u64().unwrap_or(0);
+    assert_eq!((seen("sent"), seen("gave_up")), (2000, 0), "{tally}");
+    let answers = "slo=\"answers\"";
+    let events = |labels: &[&str]| proxy.metric("backburn_slo_events_total", labels);
+    proxy.until("all are counted", |proxy| {
+        proxy.metric("backburn_slo_events_total", &[answers]) == 2000
+    });
+    assert_eq!(events(&[answers, "outcome=\"good\""]), seen("whole"), "{tally}");
+    // The service never fails, so everything else was made here.
+    assert_eq!(events(&[answers, "cause=\"injected\""]), 2000 - seen("whole"), "{tally}");
+    for fault in ["unavailable", "answer-lost", "reset", "cut-short", "bit-rot", "no-agent"] {
+        let label = format!("fault=\"{fault}\"");
+        assert!(proxy.metric("backburn_faults_injected_total", &[&label]) > 0, "{fault}");
+    }
+}
+
+/// Callers that give up at random: each is counted once, as whole or as gone, and every exchange
+/// that was read to its end agrees.
+#[test]
+fn every_kind_at_once_and_callers_that_give_up() {
+    let shop = shop();
+    let proxy = proxy(CATALOGUE, &shop.url("checkout"), &["--workers", "2"]);
+    let arguments = [&proxy.url("proxy"), &shop.url("checkout"), "2000", "8", "0.5", "0.03"];
+    let tally = python("whole.py", &arguments);
+    let seen = |what: &str| tally[what].as_u64().unwrap_or(0);
+    assert!(seen("gave_up") > 20, "{tally}");
+    let answers = "slo=\"answers\"";
+    proxy.until("all are counted", |proxy| {
+        proxy.metric("backburn_slo_events_total", &[answers])
+            + proxy.metric("backburn_slo_excluded_events_total", &[answers])
+            == 2000
+            && proxy.metric("http_server_active_requests", &[]) == 0
+    });
+    let good = proxy.metric("backburn_slo_events_total", &[answers, "outcome=\"good\""]);
+    // Whoever gave up may have been sent a whole answer all the same.
+    assert!((seen("whole")..=seen("whole") + seen("gave_up")).contains(&good), "{good}: {tally}");
+}
+
 /// The same seed gives the same sequence, whatever the number of workers.
 #[test]
 fn the_same_faults_every_run() {

@@ -10,12 +10,14 @@
 
 mod bad;
 mod clients;
+mod demo;
 mod drill;
 mod exact;
 mod faults;
 mod gateway;
 mod h2;
 mod house;
+mod load_faults;
 mod meter;
 mod others;
 mod phases;

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -131,54 +132,82 @@ fn terminals_that_can_less() {
     }
 }
 
+/// `backburn run` with something else than a file for its output; killed, by its id, in the end.
+struct Piped {
+    child: Child,
+    ready: Value,
+    scratch: Scratch,
+}
+
+impl Piped {
+    fn start(upstream: &str, more: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
+        let scratch = Scratch::new();
+        let child = Command::new(BACKBURN)
+            .args(["run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--progress", "1", "--ready-file", "ready.json"])
+            .args(more)
+            .arg(scratch.file("scenario.toml", NO))
+            .args(["--set", &format!("proxy.upstream=\"{upstream}\"")])
+            .current_dir(&scratch.0)
+            .env_remove("XDG_RUNTIME_DIR")
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let mut started = Self { child, ready: Value::Null, scratch };
+        let file = started.scratch.0.join("ready.json");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while started.ready.is_null() {
+            assert!(Instant::now() < deadline, "not ready after 30 s");
+            // The file appears by rename; there is no event to wait for without a watcher.
+            std::thread::sleep(Duration::from_millis(10));
+            if let Ok(text) = std::fs::read(&file) {
+                started.ready = serde_json::from_slice(&text).unwrap();
+            }
+        }
+        started
+    }
+
+    /// What came of a request to `proxy` or `admin`.
+    fn ask(&self, of: &str, head: &str) -> String {
+        let rest = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        exchange(host(self.ready[of].as_str().unwrap()), format!("{head} {rest}").as_bytes())
+    }
+
+    fn steer(&self, verb: &str) {
+        let answer = self.ask("admin", &format!("POST /api/v1/drill/{verb}"));
+        assert_eq!(status_of(&answer), 200, "{answer}");
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Ctrl-S must not stop the panic button: a terminal that takes nothing holds up nobody.
 #[test]
 fn a_stopped_terminal_stops_nothing() {
     let shop = shop();
-    let scratch = Scratch::new();
-    let ready = scratch.0.join("ready.json");
-    let scenario = scratch.file("scenario.toml", NO);
     // A pipe that nobody reads is a terminal that was stopped.
-    let mut child = Command::new(BACKBURN)
-        .args(["run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .args(["--log", "trace", "--progress", "1", "--ready-file"])
-        .arg(&ready)
-        .arg(scenario)
-        .args(["--set", &format!("proxy.upstream=\"{}\"", shop.url("checkout"))])
-        .current_dir(&scratch.0)
-        .env_remove("XDG_RUNTIME_DIR")
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let found: Value = loop {
-        if let Ok(text) = std::fs::read(&ready) {
-            break serde_json::from_slice(&text).unwrap();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    };
-    let admin = found["admin"].as_str().unwrap();
-    let ask = |head: &str| {
-        let text = format!(
-            "{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        );
-        exchange(host(admin), text.as_bytes())
-    };
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let trace = ["--log", "trace"];
+    let mut drill = Piped::start(&shop.url("checkout"), &trace, Stdio::null(), writer.into());
     // More than the pipe holds (64 KiB): every call logs, and all are answered.
     for _ in 0..1_500 {
-        assert_eq!(status_of(&ask("POST /api/v1/drill/pause")), 200);
-        assert_eq!(status_of(&ask("POST /api/v1/drill/resume")), 200);
+        drill.steer("pause");
+        drill.steer("resume");
     }
-    assert_eq!(status_of(&ask("POST /api/v1/drill/halt")), 200);
-    let metrics = ask("GET /metrics");
+    drill.steer("halt");
+    let metrics = drill.ask("admin", "GET /metrics");
     assert!(metrics.contains("backburn_injecting{} 0"), "{metrics}");
-    assert_eq!(status_of(&ask("POST /api/v1/drill/finish")), 200);
+    drill.steer("finish");
     // It ends although its last words cannot be said; what it did say is whole lines.
-    let code = child.wait().unwrap().code();
-    assert_eq!(code, Some(0), "it was told to finish");
+    assert_eq!(drill.child.wait().unwrap().code(), Some(0), "it was told to finish");
     let mut said = String::new();
-    stderr.read_to_string(&mut said).unwrap();
+    reader.read_to_string(&mut said).unwrap();
     assert!(said.contains("ready     injecting"), "{said}");
 }
 
@@ -201,45 +230,21 @@ fn nobody_reads() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
         assert_eq!(said, "", "{arguments:?}");
     }
+    drill.signal("-TERM");
+    assert_eq!(drill.wait().0, Some(0));
+
     // `backburn run … 2>&1 | head -1`
-    let scratch = Scratch::new();
-    let ready = scratch.0.join("ready.json");
-    let scenario = scratch.file("scenario.toml", NO);
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut child = Command::new(BACKBURN)
-        .args(["run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .args(["--progress", "1", "--ready-file"])
-        .arg(&ready)
-        .arg(scenario)
-        .args(["--set", &format!("proxy.upstream=\"{}\"", shop.url("checkout"))])
-        .current_dir(&scratch.0)
-        .env_remove("XDG_RUNTIME_DIR")
-        .stdout(writer.try_clone().unwrap())
-        .stderr(writer)
-        .spawn()
-        .unwrap();
+    let stdout = writer.try_clone().unwrap().into();
+    let mut drill = Piped::start(&shop.url("checkout"), &[], stdout, writer.into());
     let mut head = String::new();
     BufReader::new(reader).read_line(&mut head).unwrap();
     assert!(head.starts_with("proxy "), "{head}");
     // The reader is gone. Log lines and progress go nowhere, traffic goes on.
-    let found: Value = loop {
-        if let Ok(text) = std::fs::read(&ready) {
-            break serde_json::from_slice(&text).unwrap();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    };
-    let ask = |url: &Value, head: &str| {
-        let text = format!(
-            "{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        );
-        status_of(&exchange(host(url.as_str().unwrap()), text.as_bytes()))
-    };
-    for verb in ["pause", "resume", "pause"] {
-        assert_eq!(ask(&found["admin"], &format!("POST /api/v1/drill/{verb}")), 200);
-        assert_eq!(ask(&found["proxy"], "GET /api/items"), if verb == "pause" { 200 } else { 503 });
+    for (verb, status) in [("pause", 200), ("resume", 503), ("pause", 200)] {
+        drill.steer(verb);
+        assert_eq!(status_of(&drill.ask("proxy", "GET /api/items")), status, "{verb}");
     }
-    assert_eq!(ask(&found["admin"], "POST /api/v1/drill/finish"), 200);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    drill.signal("-TERM");
-    assert_eq!(drill.wait().0, Some(0));
+    drill.steer("finish");
+    assert_eq!(drill.child.wait().unwrap().code(), Some(0));
 }

@@ -12,7 +12,7 @@ use super::{exit, load, output, run};
 use crate::app::{self, Options, Running, Source};
 use crate::demo::load::{Load, Meter, run as send};
 use crate::demo::shop::{self, Shop};
-use crate::report::words::{count, thousands};
+use crate::report::words::{count, good_share, thousands};
 use crate::report::{View, summary};
 use crate::units::show_duration;
 
@@ -111,13 +111,15 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
         &[
             "shop      shoppers -> backburn -> checkout -> backburn -> payments".to_owned(),
             format!(
-                "traffic   {} requests a second: 3 in 5 pay, 1 in 5 meets a page that fails 1 in 20 by itself",
+                "traffic   {} requests a second: 3 in 5 pay, 1 in 5 meets a page that",
                 args.rps
             ),
+            "          fails 1 in 20 by itself".to_owned(),
             format!(
-                "script    {0} baseline, {0} brownout (10% of calls to payments fail, 10% take 2 s more), {0} recovery",
+                "script    {0} baseline, {0} brownout, {0} recovery; in the brownout 10% of",
                 show_duration(args.duration / PHASES)
             ),
+            "          calls to payments fail, and 10% take 2 s more".to_owned(),
             "watch     payments is hurt; what does checkout, which retries, make of it?".to_owned(),
         ],
     );
@@ -152,10 +154,13 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
         return Ok(exit::INTERRUPTED);
     };
     output::say(summary::render(&view).trim_end());
-    output::say(&format!("  what shoppers saw: {}", load::table(&tally, slow)));
+    let table = load::table(&tally, slow);
+    let (counts, times) = table.split_once(", p50 ").unwrap_or((&table, ""));
+    output::say(&format!("  shoppers saw {counts}\n      p50 {times}"));
     output::say(&in_plain_words(&view));
     output::say(
-        "\nnext      your own service: backburn try http://127.0.0.1:3000 --latency 300ms --probability 10%",
+        "\nnext      your own service, one fault, two minutes:\n          \
+         backburn try http://127.0.0.1:3000 --latency 300ms --probability 10%",
     );
     Ok(0)
 }
@@ -163,43 +168,47 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
 /// What the numbers of this very drill mean.
 fn in_plain_words(view: &View) -> String {
     let slo = |name: &str| view.slos.iter().find(|slo| slo.name == name);
-    let mut text = String::from("\nin plain words");
+    let mut lines = vec![String::new(), "in plain words".to_owned()];
     if let Some(charge) = slo("charge") {
-        text.push_str(&format!(
-            "\n  backburn hurt payments: {} of its {} failed or were too slow because of it, {} by themselves.",
+        lines.push(format!(
+            "  backburn hurt payments: {} of its {} failed or were too slow because",
             thousands(charge.injected),
             count(charge.total, "call"),
-            thousands(charge.masked + charge.organic),
         ));
+        lines
+            .push(format!("  of it, {} by themselves.", thousands(charge.masked + charge.organic)));
     }
     if let (Some(pay), Some(retries)) = (slo("pay"), view.operations.first()) {
-        text.push_str(&format!(
-            "\n  Checkout was not touched. Its retries saved {} of the {} that payments failed at first; {} came through as failed.",
+        lines.push(format!(
+            "  No fault touched checkout. Its retries saved {} of the {} that payments",
             thousands(retries.recovered),
             count(retries.recovered + pay.bad, "order"),
-            thousands(pay.bad),
         ));
+        lines
+            .push(format!("  failed at first; {} failed for the shopper too.", thousands(pay.bad)));
         let share = |phase: &str| {
             let seen = view.phases.iter().find(|seen| seen.phase == phase)?;
             let seen = seen.slos.iter().find(|seen| seen.name == "pay")?;
-            Some(seen.events.bad as f64 / (seen.events.events.max(1)) as f64 * 100.0)
+            good_share(seen.events.good(), seen.events.events)
         };
         if let (Some(before), Some(during), Some(after)) =
             (share("baseline"), share("brownout"), share("recovery"))
         {
-            text.push_str(&format!(
-                "\n  Orders that failed: {before:.1}% before, {during:.1}% during, {after:.1}% after; that is what payments' trouble costs shoppers."
+            lines.push(format!(
+                "  Orders that went through: {before} before, {during} during, {after} after:"
             ));
+            lines.push("  that is what trouble at payments costs shoppers.".to_owned());
         }
     }
     if let Some(browse) = slo("browse") {
-        text.push_str(&format!(
-            "\n  Browsing failed {} of {} times, and none of that is backburn's doing: organic is what a service does by itself.",
+        lines.push(format!(
+            "  Browsing failed {} of {} times, before, during and after: organic is",
             thousands(browse.bad),
             thousands(browse.total),
         ));
+        lines.push("  what a service does by itself.".to_owned());
     }
-    text
+    lines.join("\n")
 }
 
 /// Never returns, unless a worker has died, with what it died of.

@@ -5,6 +5,7 @@ pub mod env;
 pub mod reader;
 pub mod reference;
 pub mod schema;
+mod selector;
 mod suggest;
 mod syntax;
 mod text;
@@ -12,6 +13,7 @@ pub mod tree;
 
 pub use reader::{Node, Table};
 pub use reference::reference;
+pub use selector::Selector;
 pub use suggest::{closest, closest as suggest_name};
 pub use tree::{Content, Entry, Item};
 
@@ -85,6 +87,10 @@ pub enum Value {
     Bytes,
     /// `1MB/s`.
     Bandwidth,
+    /// `10KiB` or `50%`.
+    BytesOrShare,
+    /// One of these words, or its place in the list, from 0.
+    Coded(&'static [&'static str]),
     /// Quantiles to durations: `{ p50 = "80ms", p99 = "2s" }`.
     Quantiles,
     /// `ADDRESS:PORT`.
@@ -136,6 +142,7 @@ impl Value {
             Self::Rate => &["\"200/s\""],
             Self::Bytes => &["\"64KiB\""],
             Self::Bandwidth => &["\"1MB/s\""],
+            Self::BytesOrShare => &["\"64KiB\"", "\"50%\""],
             Self::Duration => &["\"250ms\""],
             Self::DurationOrNone => &["\"1h\"", "\"none\""],
             Self::Share => &["\"5%\""],
@@ -166,6 +173,14 @@ impl Value {
             Self::Rate => self.such_as("a rate"),
             Self::Bytes => self.such_as("a size"),
             Self::Bandwidth => self.such_as("a bandwidth"),
+            Self::BytesOrShare => "a size such as \"64KiB\", a share such as \"50%\"".to_owned(),
+            Self::Coded(words) => match words {
+                [first, .., last] => {
+                    let most = words.len() - 1;
+                    format!("a name from \"{first}\" to \"{last}\", or its number up to {most}")
+                }
+                _ => "nothing".to_owned(),
+            },
             Self::Quantiles => self.such_as("a table"),
             Self::Duration => self.such_as("a duration"),
             Self::DurationOrNone => "a duration such as \"1h\", or \"none\"".to_owned(),

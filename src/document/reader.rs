@@ -126,6 +126,10 @@ impl<'t, 'n> Table<'t, 'n> {
     pub fn bandwidth(&mut self, key: &str) -> Option<Located<Bandwidth>> {
         self.node(key)?.bandwidth(self.notes)
     }
+    /// By its place in the key's [`Value::Coded`].
+    pub fn coded(&mut self, key: &str) -> Option<Located<u8>> {
+        self.node(key)?.coded(self.notes)
+    }
     /// An address with its port.
     pub fn address(&mut self, key: &str) -> Option<Located<SocketAddr>> {
         self.node(key)?.address(self.notes)
@@ -336,6 +340,30 @@ impl<'t> Node<'t> {
     pub fn bandwidth(&self, notes: &mut Diagnostics) -> Option<Located<Bandwidth>> {
         self.quantity(units::bandwidth, units::bandwidth_readings, notes)
     }
+    /// A word of a [`Value::Coded`] by its place in the list, however it was written.
+    pub fn coded(&self, notes: &mut Diagnostics) -> Option<Located<u8>> {
+        let Value::Coded(words) = self.plain() else { return self.wrong(notes) };
+        let place = match &self.item.content {
+            Content::Integer(Some(number)) => usize::try_from(*number).ok(),
+            Content::Text(text) => match words.iter().position(|word| word == text) {
+                None if self.is_filled() => text.trim().parse().ok(),
+                None => {
+                    let close = closest(text, words.iter().copied());
+                    let Some(close) = close else { return self.wrong(notes) };
+                    let message = format!("`{}` cannot be \"{text}\"", self.key);
+                    let hint = Some(format!("did you mean \"{close}\"?"));
+                    return self.refuse(Wrong { message, hint }, notes);
+                }
+                place => place,
+            },
+            _ => None,
+        };
+        let place = place.filter(|place| *place < words.len());
+        match place.and_then(|place| u8::try_from(place).ok()) {
+            Some(place) => Some(self.located(place)),
+            None => self.wrong(notes),
+        }
+    }
     /// A number within the bounds of its [`Value::Number`].
     pub fn number(&self, notes: &mut Diagnostics) -> Option<Located<f64>> {
         let number = match &self.item.content {
@@ -376,7 +404,9 @@ impl<'t> Node<'t> {
         read.collect()
     }
 
-    fn quantity<T>(
+    /// A text with a unit, for values with a grammar of their own; `readings` says what a bare
+    /// number may have meant.
+    pub fn quantity<T>(
         &self,
         read: fn(&str) -> Result<T, units::Misread>,
         readings: fn(&str) -> String,

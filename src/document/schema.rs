@@ -96,6 +96,11 @@ fn value(of: Value) -> Json {
         Value::Rate => text(&format!("{NUMBER}[kKM]?/[smhd]")),
         Value::Bytes => text(&format!("{NUMBER}{SIZE}")),
         Value::Bandwidth => text(&format!("{NUMBER}({SIZE}|[kMG]?bit)/s")),
+        Value::BytesOrShare => text(&format!("{NUMBER}({SIZE}| *%)")),
+        Value::Coded(words) => json!({ "anyOf": [
+            { "type": "integer", "minimum": 0, "maximum": words.len() - 1 },
+            { "type": "string", "anyOf": [{ "enum": words }, { "pattern": FILLED_IN }] },
+        ] }),
         Value::Quantiles => json!({
             "type": "object",
             "patternProperties": { format!("^p{NUMBER}$"): text(DURATION) },

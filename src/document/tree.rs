@@ -194,16 +194,6 @@ pub fn find<'t>(entries: &'t [Entry], path: &str) -> Option<&'t Item> {
     }
 }
 
-/// Whether a place lies within what the entries say. A table's own place will not do: under a
-/// heading it is the heading.
-pub fn says(entries: &[Entry], at: Place) -> bool {
-    entries.iter().any(|entry| {
-        entry.name_at.holds(at)
-            || entry.item.at.holds(at)
-            || matches!(&entry.item.content, Content::Table(within) if says(within, at))
-    })
-}
-
 /// Both say the same, wherever they stand; the order of keys is no matter.
 pub fn same(one: &Item, other: &Item) -> bool {
     match (&one.content, &other.content) {

@@ -5,6 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::fault::Memory;
+
 /// A counter on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -141,6 +143,8 @@ pub struct Counters {
     /// have one in common.
     ordinals: HashMap<(Arc<str>, Arc<str>), Arc<Ordinal>>,
     faults: HashMap<Arc<str>, OfFault>,
+    /// What the kinds of a fault keep.
+    memories: HashMap<Arc<str>, Memory>,
     /// By what is booked and by fault.
     per: HashMap<(Arc<str>, Arc<str>), Arc<PerValue>>,
 }
@@ -153,6 +157,10 @@ impl Counters {
 
     pub fn of(&mut self, fault: &Arc<str>) -> OfFault {
         self.faults.entry(Arc::clone(fault)).or_default().clone()
+    }
+
+    pub fn memory(&mut self, fault: &Arc<str>) -> &mut Memory {
+        self.memories.entry(Arc::clone(fault)).or_default()
     }
 
     pub fn per(&mut self, booked: &Arc<str>, fault: &Arc<str>) -> Arc<PerValue> {

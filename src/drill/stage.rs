@@ -131,6 +131,8 @@ impl Stage {
                 });
                 draws.len() - 1
             });
+            let memory = counters.memory(&fault.name);
+            fault.kinds.iter().for_each(|kind| kind.recall(memory));
             draws[at].members.push(Member {
                 id: *id,
                 fault: Arc::clone(fault),

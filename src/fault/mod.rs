@@ -3,25 +3,48 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
 
 pub mod abort;
+mod action;
+mod bucket;
+pub mod corrupt;
+pub mod drip;
+pub mod duplicate;
 pub mod error;
+mod fields;
+pub mod grpc;
+pub mod headers;
+mod kept;
 pub mod latency;
+pub mod rate_limit;
+pub mod saturate;
+mod station;
+pub mod throttle;
+pub mod truncate;
+
+pub use action::{Abort, Action, After, Answer, At, Edit, How, Limit, Serve, Shape, Way, When};
+pub use bucket::{Buckets, Pace};
+pub use kept::Memory;
+pub use station::{Slot, Turn};
 
 /// Every kind, in the order the reference page shows them. A new kind is its file, its `mod` line
 /// above, and its line here.
 pub const KINDS: &[Kind] = &[
-    latency::KIND, //
+    latency::KIND,
     error::KIND,
     abort::KIND,
+    throttle::KIND,
+    drip::KIND,
+    truncate::KIND,
+    corrupt::KIND,
+    headers::KIND,
+    rate_limit::KIND,
+    saturate::KIND,
+    duplicate::KIND,
 ];
 
 /// A kind's place in [`KINDS`]: what its counts go by, whatever stands beside it in its fault.
@@ -31,6 +54,11 @@ pub fn place(kind: &str) -> usize {
 
 /// What `on` takes.
 const ON: Value = Value::Word(&["request", "response"]);
+
+/// Which message `on` means; the answer where nothing is said.
+fn way(on: Option<&Located<&'static str>>) -> Way {
+    if on.is_some_and(|on| on.value == "request") { Way::Request } else { Way::Response }
+}
 
 /// One kind of the language.
 #[derive(Debug, Clone, Copy)]
@@ -59,50 +87,6 @@ static INJECT_KEYS: [Key; KINDS.len()] = {
     keys
 };
 
-/// What one kind asks of the data path for one request. The proxy knows these verbs, never kinds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Wait. Whole microseconds.
-    Delay { time: Duration, when: When },
-    /// Answer in the service's place.
-    Respond(Answer),
-    /// End the connection without an answer.
-    Abort(Abort),
-}
-
-/// Where a request waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Before the service sees it.
-    Request,
-    /// Before the caller sees the head of the service's answer.
-    Response,
-    /// There too, but only until so much has passed since the request came.
-    Floor,
-}
-
-/// An injected answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// From 200 to 599.
-    pub status: StatusCode,
-    /// Never a header that frames the message.
-    pub headers: HeaderMap,
-    /// Empty for 204 and 304.
-    pub body: Bytes,
-}
-
-/// How a connection ends without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Abort {
-    /// RST.
-    Reset,
-    /// FIN without an answer.
-    Close,
-    /// Nothing until the caller gives up, or `cap` is over; then FIN.
-    Hang { cap: Duration },
-}
-
 /// A compiled kind. Two are equal when they do the same.
 pub trait Fault: Same + fmt::Debug + Send + Sync {
     /// The kind's name as in `inject.NAME` and in the label `kind`.
@@ -111,6 +95,9 @@ pub trait Fault: Same + fmt::Debug + Send + Sync {
     fn decide(&self, dice: &mut Dice) -> Action;
     /// What it does, in a person's words: `waits 300ms`, `answers 503`.
     fn describe(&self) -> String;
+    /// Takes over, before the first request, what the fault of this name has kept so far. For the
+    /// kinds that keep something between requests.
+    fn recall(&self, _memory: &mut Memory) {}
 }
 
 /// Equality behind `dyn Fault`; every kind that derives `PartialEq` has it.
@@ -155,4 +142,65 @@ impl Spec {
 /// Makes the fault of a spec, or says everything that is wrong with it.
 pub fn compile(spec: &Spec) -> Result<Box<dyn Fault>, Vec<Diagnostic>> {
     spec.0.compile()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::tests::one;
+
+    /// Every key of every kind with every number at its limits, and with what is none: refused, or a
+    /// fault that decides and can be told.
+    #[test]
+    fn no_value_panics() {
+        let durations = ["0s", "1ns", "1us", "60s", "61s", "366d", "367d", "-1s", "x"];
+        let sizes = ["0B", "1B", "1024TiB", "2000TiB", "0%", "50%", "100%", "101%", "1"];
+        let rates = ["0.000001/d", "0/s", "1/s", "1000000M/s", "1/x"];
+        let bandwidths = ["1B/s", "8bit/s", "7bit/s", "1024TiB/s", "0B/s"];
+        let shares = ["0%", "0.0000001%", "100%"];
+        let numbers =
+            ["-1", "0", "1", "10", "599", "1000000", "9223372036854775807", "1e400", "nan"];
+        let text = |words: &[&str]| words.iter().map(|word| format!("\"{word}\"")).collect();
+        let plain = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let cases: [(&str, Vec<String>); 22] = [
+            ("latency = { delay = V, cap = V }", text(&durations)),
+            ("latency = { delay = V, floor = true }", text(&durations)),
+            ("latency = { delay.normal = { mean = V, std_dev = V } }", text(&durations)),
+            ("latency = { delay.gamma = { mean = \"1s\", shape = V } }", plain(&numbers)),
+            ("error = V", plain(&numbers)),
+            ("error = { grpc_status = V }", plain(&numbers)),
+            ("abort = { how = \"hang\", cap = V }", text(&durations)),
+            ("abort = { how = \"reset\", code = V }", plain(&numbers)),
+            ("abort = { how = \"close\", at = \"body\", after = V }", text(&sizes)),
+            ("throttle = V", text(&bandwidths)),
+            ("drip = { chunk = V, pause = \"1s\" }", text(&sizes)),
+            ("drip = { chunk = \"1B\", pause = V }", text(&durations)),
+            ("truncate = { after = V }", text(&sizes)),
+            ("truncate = { after.time = V }", text(&durations)),
+            ("truncate = { after.events = V }", plain(&numbers)),
+            ("corrupt = { flip = V }", text(&shares)),
+            ("rate_limit = V", text(&rates)),
+            ("rate_limit = { rate = \"1/s\", burst = V }", plain(&numbers)),
+            ("saturate = { concurrency = V, queue = V }", plain(&numbers)),
+            ("saturate = { concurrency = 1, service_time = V }", text(&durations)),
+            ("saturate = { concurrency = 1, status = V }", plain(&numbers)),
+            ("duplicate = V", plain(&numbers)),
+        ];
+        for (written, values) in cases {
+            let mut made = 0;
+            for value in values {
+                let inject = written.replace('V', &value);
+                let (scenario, notes) =
+                    one(&format!("[faults.it]\nroutes = [\"*\"]\ninject.{inject}\n"), &[]);
+                let specs = scenario.faults.iter().flat_map(|fault| &fault.inject);
+                for fault in specs.filter_map(|spec| compile(&spec.value).ok()) {
+                    let actions =
+                        [1, u64::MAX].map(|n| fault.decide(&mut Dice::new(n, "it", n, "t")));
+                    assert!(!fault.describe().is_empty() && actions.len() == 2);
+                    made += usize::from(notes.is_empty());
+                }
+            }
+            assert!(made > 0, "{written}: nothing is right");
+        }
+    }
 }

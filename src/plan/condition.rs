@@ -7,6 +7,7 @@ use std::str::FromStr;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::ServiceId;
+pub use crate::document::Selector;
 
 /// A request as routes and faults see it.
 #[derive(Debug, Clone, Copy)]
@@ -261,49 +262,6 @@ impl FromStr for Network {
 impl std::fmt::Display for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-/// What tells one caller, or one operation, from another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selector {
-    Header(HeaderName),
-    Cookie(String),
-    Query(String),
-    ClientIp,
-}
-
-impl FromStr for Selector {
-    type Err = &'static str;
-
-    /// `header:x-user`, `cookie:session`, `query:user`, `client-ip`.
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        if text == "client-ip" {
-            return Ok(Self::ClientIp);
-        }
-        match text.split_once(':') {
-            None => Err("this does not say where to look"),
-            Some((_, "")) => Err("nothing is named"),
-            Some(("header", name)) => {
-                name.parse().map(Self::Header).map_err(|_| "not a header's name")
-            }
-            Some(("cookie", name)) => Ok(Self::Cookie(name.to_owned())),
-            Some(("query", name)) => Ok(Self::Query(name.to_owned())),
-            Some(_) => {
-                Err("callers are told apart by a header, a cookie, a query or the client-ip")
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Selector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Header(name) => write!(f, "header:{name}"),
-            Self::Cookie(name) => write!(f, "cookie:{name}"),
-            Self::Query(name) => write!(f, "query:{name}"),
-            Self::ClientIp => f.write_str("client-ip"),
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::compile::unknown;
-use super::routes::{conditions, selector};
+use super::routes::conditions;
 use super::{Fault, FaultId, Route, Selector, Service, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::scenario::{FaultSpec, Scenario};
@@ -79,7 +79,7 @@ pub(super) fn fault(
         stream: stream.into(),
         covers,
         only: only.unwrap_or_default(),
-        cohort: spec.cohort.as_ref().and_then(|text| selector(text, notes)),
+        cohort: spec.cohort.as_ref().and_then(|text| Selector::read(text, notes)),
         per: per(spec, notes),
         enabled: spec.enabled.as_ref().is_none_or(|enabled| enabled.value),
         who,
@@ -119,7 +119,7 @@ fn per(spec: &FaultSpec, notes: &mut Diagnostics) -> Option<Selector> {
                 .hint("it goes with `first`, `every` or `limit`"),
         );
     }
-    selector(per, notes)
+    Selector::read(per, notes)
 }
 
 /// The routes a fault covers, by index.

@@ -90,7 +90,7 @@ pub(super) fn compile(
             rule = Some(known);
             places.push(spec.name.at);
         }
-        let operation = spec.operation.as_ref().and_then(|text| selector(text, notes));
+        let operation = spec.operation.as_ref().and_then(|text| Selector::read(text, notes));
         routes.push(Route {
             name: spec.name.value.as_str().into(),
             service,
@@ -251,20 +251,6 @@ fn test(spec: &MatchSpec, notes: &mut Diagnostics) -> Option<Test> {
                 None
             }
         },
-    }
-}
-
-/// `header:NAME` and the like.
-pub(super) fn selector(text: &Located<String>, notes: &mut Diagnostics) -> Option<Selector> {
-    match text.value.parse() {
-        Ok(selector) => Some(selector),
-        Err(why) => {
-            notes.push(
-                Diagnostic::error(text.at, why)
-                    .hint("\"header:NAME\", \"cookie:NAME\", \"query:NAME\" or \"client-ip\""),
-            );
-            None
-        }
     }
 }
 

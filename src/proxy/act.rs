@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header, response};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
-use super::body::{Payload, ResponseBody};
+use super::body::Payload;
 use super::conn::Conn;
 use super::exchange::Exchange;
 use super::headers;
+use super::prescription::Late;
 use super::timer::Wake;
+use super::upstream::Lease;
 use super::worker::Worker;
 use crate::drill::Stage;
-use crate::drill::counters::Active;
 use crate::drill::stage::Struck;
-use crate::fault::{self, Abort, Action, Answer, When};
+use crate::fault::Answer;
 use crate::plan::FaultId;
 use crate::sli::ledger::Skip;
 
@@ -35,96 +36,6 @@ pub enum Held {
     Released,
     /// The caller left.
     Gone,
-}
-
-/// Everything the faults that struck one request ask for, put together: delays add, the first
-/// answer or abort in file order wins.
-#[derive(Debug, Default)]
-pub struct Prescription {
-    /// Before the upstream.
-    pub delay: Duration,
-    pub end: Option<Ending>,
-    /// After the head of its answer.
-    pub late: Vec<Late>,
-    /// The faults that take effect, for `x-backburn-fault`.
-    pub faults: Vec<FaultId>,
-    /// Set when it keeps the request waiting.
-    pub place: Option<Place>,
-    /// Places under `max_active`, kept for as long as the faults act.
-    pub active: Vec<Active>,
-}
-
-/// A wait of the answer; counted when it is known how long it has to be.
-#[derive(Debug)]
-pub struct Late {
-    pub fault: FaultId,
-    pub kind: usize,
-    pub time: Duration,
-    /// `time` runs from the request's arrival.
-    pub floor: bool,
-}
-
-/// How a fault ends a request; `kind` is its [`crate::fault::place`].
-#[derive(Debug)]
-pub struct Ending {
-    pub fault: FaultId,
-    pub kind: usize,
-    pub verb: Verb,
-}
-
-#[derive(Debug)]
-pub enum Verb {
-    Answer(Answer),
-    Abort(Abort),
-}
-
-impl Prescription {
-    /// Puts together what struck. Counts the delays and who was hit; an ending is counted when it
-    /// is carried out, since the caller may leave or a halt may come while the request is held.
-    pub fn of(
-        struck: Vec<Struck>,
-        place: Option<Place>,
-        worker: &Worker,
-        exchange: &Exchange,
-    ) -> Self {
-        let mut prescription = Self { place, ..Self::default() };
-        let books = &exchange.stage.books;
-        let route = exchange.outcome.route;
-        for Struck { fault, actions, active, .. } in struck {
-            prescription.active.extend(active);
-            let mut effective = false;
-            let kinds = &exchange.stage.fault(fault).kinds;
-            for (kind, action) in kinds.iter().zip(actions) {
-                let kind = fault::place(kind.kind());
-                let verb = match action {
-                    Action::Delay { time, when: When::Request } => {
-                        prescription.delay = prescription.delay.saturating_add(time);
-                        books.injected(worker.id, route, fault, kind);
-                        effective = true;
-                        continue;
-                    }
-                    Action::Delay { time, when } => {
-                        let floor = when == When::Floor;
-                        prescription.late.push(Late { fault, kind, time, floor });
-                        effective = true;
-                        continue;
-                    }
-                    Action::Respond(answer) => Verb::Answer(answer),
-                    Action::Abort(abort) => Verb::Abort(abort),
-                };
-                // The first in file order wins.
-                if prescription.end.is_none() {
-                    prescription.end = Some(Ending { fault, kind, verb });
-                    effective = true;
-                }
-            }
-            if effective {
-                books.hit(worker.id, route, fault);
-                prescription.faults.push(fault);
-            }
-        }
-        prescription
-    }
 }
 
 /// A place among the held requests, up to `max_held` exactly.
@@ -160,21 +71,27 @@ pub async fn hold(worker: &Worker, conn: &Conn, exchange: &mut Exchange, delay: 
     let now = crate::clock::now();
     exchange.hold(now);
     // Faults cap their delays; a deadline past the clock's end would be a bug, so it waits not at all.
-    let deadline = now.checked_add(delay).unwrap_or(now);
-    let wait = worker.timer.wait_until(deadline);
-    let held = tokio::select! {
-        biased;
-        wake = wait => match wake {
-            Wake::Elapsed => Held::Elapsed,
-            Wake::Released => Held::Released,
-        },
-        () = conn.client_gone() => Held::Gone,
-    };
+    let held = silence(worker, conn, now.checked_add(delay).unwrap_or(now)).await;
     if held != Held::Gone {
         let actual = exchange.let_go(crate::clock::now());
         exchange.stage.books.delayed(worker.id, delay, actual);
     }
     held
+}
+
+/// Says nothing until `deadline`, or until injection ends or the caller has left.
+pub async fn silence(worker: &Worker, conn: &Conn, deadline: Instant) -> Held {
+    let wait = worker.timer.wait_until(deadline);
+    tokio::select! {
+        biased;
+        wake = wait => match wake {
+            // Halted, but its time was up before its turn to be let go came.
+            Wake::Elapsed if worker.shared.stage.load().releasing => Held::Released,
+            Wake::Elapsed => Held::Elapsed,
+            Wake::Released => Held::Released,
+        },
+        () = conn.client_gone() => Held::Gone,
+    }
 }
 
 /// Holds the answer, whose head is in, as `late` asks: delays add; the longest floor is what the
@@ -185,7 +102,7 @@ pub async fn hold_answer(
     exchange: &mut Exchange,
     late: &[Late],
 ) -> Held {
-    if late.is_empty() || worker.shared.stage.load().releasing {
+    if worker.shared.stage.load().releasing {
         return Held::Released;
     }
     let passed = crate::clock::now().saturating_duration_since(exchange.arrived);
@@ -205,11 +122,10 @@ pub async fn hold_answer(
     let due = late.iter().filter(|wait| !wait.floor || wait.time > passed);
     let stage = &exchange.stage;
     let Some(_place) = Place::take(&worker.shared.held, stage.plan.proxy.max_held) else {
-        due.for_each(|wait| stage.books.skipped(worker.id, wait.fault, Skip::MaxHeld));
+        due.for_each(|wait| stage.books.skipped(worker.id, wait.deed.fault, Skip::MaxHeld));
         return Held::Elapsed;
     };
-    let route = exchange.outcome.route;
-    due.for_each(|wait| stage.books.injected(worker.id, route, wait.fault, wait.kind));
+    due.for_each(|wait| exchange.injected(wait.deed));
     hold(worker, conn, exchange, asked).await
 }
 
@@ -238,28 +154,45 @@ pub async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, expects_continue:
     tokio::time::timeout(DRAINED_FOR, all).await.unwrap_or(false)
 }
 
-/// An answer made here, with its exchange in its body.
-pub fn answer(answer: Answer, exchange: Exchange, keep_alive: bool) -> Response<ResponseBody> {
-    let bodiless = bodiless(&exchange.outcome.method, answer.status);
+/// Reads an answer that nobody will see to its end, within the same bounds, so that the service
+/// can say it all and its connection can go on.
+pub fn discard(payload: Payload, lease: Option<Lease>) {
+    if let Payload::Stream(body) = payload {
+        tokio::task::spawn_local(async move {
+            if drain(body, false).await
+                && let Some(lease) = lease
+            {
+                lease.give_back();
+            }
+        });
+    }
+}
+
+/// The head of an answer made here, and its body.
+pub fn head(answer: Answer, bodiless: bool, keep_alive: bool) -> (response::Parts, Payload) {
     let payload = if bodiless { Payload::Empty } else { Payload::Full(Some(answer.body)) };
-    let mut response = Response::new(ResponseBody::new(payload, exchange, None, bodiless));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
-    let fields = response.headers_mut();
-    if !bodiless && !fields.contains_key(header::CONTENT_TYPE) {
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let (mut head, ()) = Response::new(()).into_parts();
+    (head.status, head.headers) = (answer.status, answer.headers);
+    if !bodiless && !head.headers.contains_key(header::CONTENT_TYPE) {
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        head.headers.insert(header::CONTENT_TYPE, text);
     }
     if !keep_alive {
-        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    (head, payload)
 }
 
 /// An answer by backburn itself: what went wrong, in words and in `x-backburn-error`.
 pub fn own_answer(status: StatusCode, reason: &'static str) -> Answer {
     let mut fields = http::HeaderMap::new();
     fields.insert(headers::ERROR, HeaderValue::from_static(reason));
-    Answer { status, headers: fields, body: Bytes::from(format!("backburn: {reason}\n")) }
+    Answer {
+        status,
+        grpc: None,
+        headers: fields,
+        body: Bytes::from(format!("backburn: {reason}\n")),
+    }
 }
 
 /// HEAD, 204 and 304 have no body, whatever their headers say.

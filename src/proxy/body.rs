@@ -1,18 +1,28 @@
 //! Bodies on their way: the caller's, watched for the caller's own mistakes; the answer's, which
 //! carries the exchange to its end and the upstream connection back to its pool.
 
+use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::act::{self, Held, Place};
+use super::conn::Conn;
+use super::copies::Copies;
 use super::exchange::Exchange;
 use super::flow::Flow;
 use super::inflow::{BodyError, Inflow, Upload};
+use super::prescription::Deed;
+use super::shape::{Shaped, Shaper};
 use super::upstream::Lease;
+use crate::fault::How;
 use crate::sli::End;
+use crate::sli::ledger::Skip;
 
 /// Where a body's bytes come from.
 #[derive(Debug)]
@@ -56,11 +66,41 @@ impl Payload {
 #[derive(Debug)]
 pub struct RequestBody {
     payload: Payload,
+    upload: Option<Rc<Upload>>,
+    shaper: Option<Box<Shaper>>,
+    copies: Option<Box<Copies>>,
 }
 
 impl RequestBody {
-    pub fn new(payload: Payload) -> Self {
-        Self { payload }
+    /// `upload`: where it tells what became of it.
+    pub fn new(payload: Payload, upload: Option<Rc<Upload>>, shaper: Option<Box<Shaper>>) -> Self {
+        Self { payload, upload, shaper, copies: None }
+    }
+
+    /// The same request is sent again when all of it is out.
+    pub fn copied(&mut self, copies: Box<Copies>) {
+        if self.is_end_stream() {
+            copies.send();
+        } else {
+            self.copies = Some(copies);
+        }
+    }
+
+    /// Lets the copies see what goes out.
+    fn copy(&mut self, polled: Option<&Result<Frame<Bytes>, BodyError>>) {
+        match (polled, &mut self.copies) {
+            (_, None) => return,
+            (Some(Err(_)), _) => self.copies = None,
+            (Some(Ok(frame)), Some(copies)) => {
+                frame.data_ref().inspect(|data| copies.saw(data));
+            }
+            (None, Some(_)) => {}
+        }
+        // hyper asks for nothing more when the declared length is out.
+        let over = polled.is_none() || self.is_end_stream();
+        if over && let Some(copies) = self.copies.take() {
+            copies.send();
+        }
     }
 }
 
@@ -72,24 +112,109 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.payload.poll(context)
+        let this = &mut *self;
+        let polled = match &mut this.shaper {
+            None => this.payload.poll(context),
+            Some(shaper) => {
+                let shaped = shaper.poll(context, &mut this.payload, None);
+                if let Some(upload) = &this.upload
+                    && shaper.touched
+                {
+                    upload.altered.set(true);
+                }
+                shaped.map(|shaped| match shaped {
+                    Shaped::Frame(frame) => Some(Ok(frame)),
+                    Shaped::Failed(error) => Some(Err(error)),
+                    // Only answers are cut.
+                    Shaped::End | Shaped::Cut { .. } => None,
+                })
+            }
+        };
+        if let Some(upload) = &this.upload {
+            match &polled {
+                // The service has taken all there was before.
+                Poll::Ready(Some(_)) => upload.answer.restart(),
+                Poll::Ready(None) => upload.answer.start(),
+                // It waits for the caller, or a fault: its own time stands still.
+                Poll::Pending => upload.answer.rest(),
+            }
+        }
+        if let Poll::Ready(polled) = &polled {
+            this.copy(polled.as_ref());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.payload.is_end()
+        self.payload.is_end() && self.shaper.as_ref().is_none_or(|shaper| shaper.is_idle())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.payload.size_hint()
+        let hint = self.payload.size_hint();
+        self.shaper.as_ref().map_or(hint, |shaper| shaper.size_hint(&hint))
     }
 }
 
-/// Where an answer's body comes from.
+/// Why an answer's body does not come to its end.
 #[derive(Debug)]
-pub struct Source {
-    pub lease: Lease,
-    /// The caller's own body, which may be on its way still, and break the exchange.
-    pub upload: Option<Rc<Upload>>,
+pub enum Broken {
+    /// The service broke off.
+    Service(BodyError),
+    /// A fault cut it; on HTTP/2 the stream is reset with this code.
+    Cut { code: u32 },
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(_) => f.write_str("the service broke off"),
+            Self::Cut { code } => write!(f, "cut off by a fault (code {code})"),
+        }
+    }
+}
+
+impl Broken {
+    /// What an HTTP/2 stream is reset with.
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::Service(_) => h2::Reason::INTERNAL_ERROR.into(),
+            Self::Cut { code } => *code,
+        }
+    }
+}
+
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Service(error) => Some(error),
+            Self::Cut { .. } => None,
+        }
+    }
+}
+
+/// How far a body is that does not come to its end.
+enum Tail {
+    /// It comes.
+    None,
+    /// What was handed over is on its way to the kernel; then it ends like this.
+    Flush { ticket: Option<u64>, then: Then },
+    /// Silence.
+    Hang { silence: Pin<Box<dyn Future<Output = Held>>>, code: u32 },
+}
+
+enum Then {
+    Break(Broken),
+    Hang { deed: Deed, cap: Duration, code: u32 },
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Flush { .. } => "Flush",
+            Self::Hang { .. } => "Hang",
+        })
+    }
 }
 
 /// The answer's body; it ends the exchange exactly once. hyper does not poll the last `None` when
@@ -99,32 +224,55 @@ pub struct Source {
 pub struct ResponseBody {
     payload: Payload,
     exchange: Option<Exchange>,
-    source: Option<Source>,
-    /// The service broke off. Told one poll later, so that what came before is flushed.
-    broken: Option<BodyError>,
+    conn: Rc<Conn>,
+    /// Other streams share the connection: only this one is cut.
+    multiplexed: bool,
+    lease: Option<Lease>,
+    shaper: Option<Box<Shaper>>,
+    /// A fault put it in the place of what the service said.
+    replaced: bool,
+    tail: Tail,
     /// The HTTP/2 stream it goes out on.
     flow: Option<Rc<Flow>>,
 }
 
 impl ResponseBody {
-    /// `bodiless`: HEAD, 204 or 304, whose body nobody will poll.
-    pub fn new(
-        payload: Payload,
-        exchange: Exchange,
-        source: Option<Source>,
-        bodiless: bool,
-    ) -> Self {
-        let mut body = Self { payload, exchange: Some(exchange), source, broken: None, flow: None };
-        if bodiless || body.is_end_stream() {
-            body.end(End::Complete);
-        }
-        body
+    pub fn new(payload: Payload, exchange: Exchange, conn: Rc<Conn>) -> Self {
+        Self { exchange: Some(exchange), ..Self::unrecorded(payload, conn) }
     }
 
-    /// An answer that is no SLI event.
-    pub fn unrecorded(bytes: Bytes) -> Self {
-        let payload = Payload::Full(Some(bytes));
-        Self { payload, exchange: None, source: None, broken: None, flow: None }
+    /// Of an answer that is no SLI event.
+    pub fn unrecorded(payload: Payload, conn: Rc<Conn>) -> Self {
+        Self {
+            payload,
+            exchange: None,
+            conn,
+            multiplexed: false,
+            lease: None,
+            shaper: None,
+            replaced: false,
+            tail: Tail::None,
+            flow: None,
+        }
+    }
+
+    /// Where it comes from; given back at its end.
+    #[must_use]
+    pub fn from(mut self, lease: Option<Lease>) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    #[must_use]
+    pub fn shaped(mut self, shaper: Option<Box<Shaper>>, replaced: bool) -> Self {
+        (self.shaper, self.replaced) = (shaper, replaced);
+        self
+    }
+
+    #[must_use]
+    pub fn multiplexed(mut self, multiplexed: bool) -> Self {
+        self.multiplexed = multiplexed;
+        self
     }
 
     /// The same, on an HTTP/2 stream.
@@ -135,62 +283,160 @@ impl ResponseBody {
         self
     }
 
-    fn end(&mut self, end: End) {
-        if let Some(mut exchange) = self.exchange.take() {
-            exchange.finish(end);
+    /// Ready to be sent. `bodiless`: HEAD, 204 or 304, whose body nobody will poll.
+    #[must_use]
+    pub fn ready(mut self, bodiless: bool) -> Self {
+        if bodiless || self.is_end_stream() {
+            self.end(End::Complete);
         }
-        if let Some(source) = self.source.take()
+        self
+    }
+
+    fn end(&mut self, end: End) {
+        let damaged = self.replaced || self.shaper.as_ref().is_some_and(|shaper| shaper.damaged);
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.finish(if damaged && end == End::Complete { End::Destroyed } else { end });
+        }
+        if let Some(lease) = self.lease.take()
             && end == End::Complete
         {
-            source.lease.give_back();
+            lease.give_back();
         }
     }
 
-    fn breaks(&mut self, error: BodyError, context: &Context<'_>) {
-        let upload = self.source.as_ref().and_then(|source| source.upload.as_ref());
-        let by_caller = upload.is_some_and(|upload| upload.broken().is_some());
-        self.end(if by_caller { End::BadRequestBody } else { End::Cut });
-        self.broken = Some(error);
-        context.waker().wake_by_ref();
+    /// The next frame of a body that faults shape.
+    fn poll_shaped(&mut self, context: &mut Context<'_>) -> Poll<Shaped> {
+        match &mut self.shaper {
+            Some(shaper) => shaper.poll(context, &mut self.payload, self.exchange.as_mut()),
+            None => self.payload.poll(context).map(|polled| match polled {
+                Some(Ok(frame)) => Shaped::Frame(frame),
+                Some(Err(error)) => Shaped::Failed(error),
+                None => Shaped::End,
+            }),
+        }
     }
 
-    fn poll_payload(
+    /// A fault ends it, when what came before is out.
+    fn cut(&mut self, deed: Deed, how: How, code: u32) {
+        let then = if let How::Hang { cap } = how {
+            Then::Hang { deed, cap, code }
+        } else {
+            if !self.multiplexed {
+                self.conn.close_with(how);
+            }
+            if let Some(exchange) = &self.exchange {
+                exchange.injected(deed);
+            }
+            self.end(End::Destroyed);
+            Then::Break(Broken::Cut { code })
+        };
+        self.tail = Tail::Flush { ticket: None, then };
+    }
+
+    /// `Ready(None)`: it goes on.
+    fn poll_tail(&mut self, context: &mut Context<'_>) -> Poll<Option<Broken>> {
+        loop {
+            match &mut self.tail {
+                Tail::None => return Poll::Ready(None),
+                Tail::Flush { ticket, .. } => {
+                    ready!(self.conn.poll_flushed(ticket, context));
+                    let Tail::Flush { then, .. } = std::mem::replace(&mut self.tail, Tail::None)
+                    else {
+                        continue;
+                    };
+                    match then {
+                        Then::Break(broken) => return Poll::Ready(Some(broken)),
+                        Then::Hang { deed, cap, code } => self.hang(deed, cap, code),
+                    }
+                }
+                Tail::Hang { silence, code } => {
+                    let (held, code) = (ready!(silence.as_mut().poll(context)), *code);
+                    self.tail = Tail::None;
+                    match held {
+                        Held::Released => self.go_on(),
+                        Held::Elapsed => {
+                            self.end(End::Destroyed);
+                            return Poll::Ready(Some(Broken::Cut { code }));
+                        }
+                        Held::Gone => return Poll::Ready(Some(Broken::Cut { code })),
+                    }
+                }
+            }
+        }
+    }
+
+    fn hang(&mut self, deed: Deed, cap: Duration, code: u32) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let worker = Rc::clone(exchange.worker());
+        let Some(place) = Place::take(&worker.shared.held, exchange.stage.plan.proxy.max_held)
+        else {
+            exchange.stage.books.skipped(worker.id, deed.fault, Skip::MaxHeld);
+            self.go_on();
+            return;
+        };
+        exchange.injected(deed);
+        let now = crate::clock::now();
+        exchange.hold(now);
+        let conn = Rc::clone(&self.conn);
+        let silence = async move {
+            let _place = place;
+            act::silence(&worker, &conn, now.checked_add(cap).unwrap_or(now)).await
+        };
+        self.tail = Tail::Hang { silence: Box::pin(silence), code };
+    }
+
+    /// As if no fault had hit it.
+    fn go_on(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.let_go(crate::clock::now());
+        }
+        if let Some(shaper) = &mut self.shaper {
+            shaper.open();
+        }
+    }
+
+    fn poll_next(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        match self.payload.poll(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                // After trailers hyper drops the body without asking for more.
-                if frame.is_trailers() || self.payload.is_end() {
-                    self.end(End::Complete);
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        loop {
+            if let Some(broken) = ready!(self.poll_tail(context)) {
+                return Poll::Ready(Some(Err(broken)));
+            }
+            match ready!(self.poll_shaped(context)) {
+                Shaped::Frame(frame) => {
+                    // After trailers hyper drops the body without asking for more.
+                    if frame.is_trailers() || self.is_end_stream() {
+                        self.end(End::Complete);
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Shaped::End => {
+                    self.end(End::Complete);
+                    return Poll::Ready(None);
+                }
+                Shaped::Cut { deed, how, code } => self.cut(deed, how, code),
+                Shaped::Failed(error) => {
+                    let caller = self.exchange.as_ref().is_some_and(Exchange::broken_by_caller);
+                    self.end(if caller { End::BadRequestBody } else { End::Cut });
+                    // Told when what came before is out.
+                    let then = Then::Break(Broken::Service(error));
+                    self.tail = Tail::Flush { ticket: None, then };
+                }
             }
-            Poll::Ready(None) => {
-                self.end(End::Complete);
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.breaks(error, context);
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
         }
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = self.poll_payload(context);
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let polled = self.poll_next(context);
         if let Some(flow) = &self.flow {
             if polled.is_ready() {
                 flow.given();
@@ -202,10 +448,13 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.broken.is_none() && self.payload.is_end()
+        matches!(self.tail, Tail::None)
+            && self.payload.is_end()
+            && self.shaper.as_ref().is_none_or(|shaper| shaper.is_idle())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.payload.size_hint()
+        let hint = self.payload.size_hint();
+        self.shaper.as_ref().map_or(hint, |shaper| shaper.size_hint(&hint))
     }
 }

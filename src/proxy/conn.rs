@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::sweep::{Patience, Sweep, Tick};
+use crate::fault::How;
 
 /// How an HTTP/2 connection begins (RFC 9113 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -26,6 +27,9 @@ pub struct Conn {
     pub peer: Option<SocketAddr>,
     peer_text: OnceCell<Option<HeaderValue>>,
     flags: Flags,
+    /// How often everything written so far had reached the kernel while somebody waited for it.
+    flushes: Cell<u64>,
+    flushing: RefCell<Vec<Waker>>,
     progress: Progress,
     order: Cell<Order>,
     /// Of the connection's own task.
@@ -34,7 +38,10 @@ pub struct Conn {
 
 #[derive(Debug, Default)]
 struct Flags {
+    /// From now on closing sends RST instead of FIN.
     reset: Cell<bool>,
+    /// From now on closing sends bytes first that are no HTTP.
+    garbage: Cell<bool>,
     begun: Cell<bool>,
     secure: Cell<bool>,
     multiplexed: Cell<bool>,
@@ -78,6 +85,9 @@ pub enum Overdue {
     /// No request for long: no fault of anybody's.
     Idle,
 }
+
+/// No HTTP of any version, on purpose.
+const GARBAGE: &[u8] = b"\x00\xff\xfebackburn garbage\x00\xff\xfe\r\n\r\n";
 
 /// What hyper reads from and writes to.
 #[derive(Debug)]
@@ -125,6 +135,8 @@ impl Conn {
             peer,
             peer_text: OnceCell::new(),
             flags: Flags::default(),
+            flushes: Cell::new(0),
+            flushing: RefCell::default(),
             progress: Progress {
                 clock: Rc::clone(clock),
                 active: Cell::new(0),
@@ -164,9 +176,36 @@ impl Conn {
         Presence(Rc::clone(self))
     }
 
-    /// From now on, closing this connection sends RST instead of FIN.
-    pub fn reset_on_close(&self) {
-        self.flags.reset.set(true);
+    /// How the connection is closed, whenever that is.
+    pub fn close_with(&self, how: How) {
+        match how {
+            How::Reset => self.flags.reset.set(true),
+            How::Garbage => self.flags.garbage.set(true),
+            How::Close | How::Hang { .. } => {}
+        }
+    }
+
+    /// Ready when all that was handed to hyper before the first call has reached the kernel: an
+    /// error from a body makes hyper drop what it still holds.
+    pub fn poll_flushed(&self, ticket: &mut Option<u64>, context: &mut Context<'_>) -> Poll<()> {
+        let flushes = self.flushes.get();
+        if ticket.is_some_and(|ticket| ticket < flushes) {
+            return Poll::Ready(());
+        }
+        *ticket = Some(flushes);
+        let mut waiting = self.flushing.borrow_mut();
+        if !waiting.iter().any(|known| known.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn flushed(&self) {
+        let waiting = self.flushing.take();
+        if !waiting.is_empty() {
+            self.flushes.set(self.flushes.get() + 1);
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 
     pub fn is_secure(&self) -> bool {
@@ -291,6 +330,9 @@ impl Drop for Conn {
                 // Fails only when the socket is dead already.
                 let _ = socket.as_ref().set_zero_linger();
             }
+            if self.flags.garbage.get() {
+                let _ = socket.as_ref().try_write(GARBAGE);
+            }
             // The half's own drop would send FIN first; closing the descriptor is enough.
             socket.forget();
         }
@@ -392,11 +434,13 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.conn.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.conn.flags.reset.get() {
+        // The drop does it.
+        if self.conn.flags.reset.get() || self.conn.flags.garbage.get() {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(socket2::SockRef::from(self.stream()).shutdown(std::net::Shutdown::Write))

@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use super::conn::Presence;
+use super::inflow::Upload;
+use super::prescription::Deed;
 use super::worker::{Taken, Worker};
+use crate::drill::counters::Active;
+use crate::fault::Slot;
 use crate::plan::RouteId;
 use crate::sli::{End, Hit, Origin, Outcome};
 
@@ -18,6 +22,12 @@ pub struct Exchange {
     pub stage: Rc<Taken>,
     pub arrived: Instant,
     pub outcome: Outcome,
+    /// The caller's body on its way; `None`: it has none.
+    pub upload: Option<Rc<Upload>>,
+    /// Places under `max_active` of faults that act until the end.
+    pub active: Vec<Active>,
+    /// Slots it is served in.
+    pub slots: Vec<Slot>,
     /// Since when a fault has held it; set only while it does.
     held_since: Option<Instant>,
     recorded: bool,
@@ -45,6 +55,8 @@ impl Exchange {
             origin: Origin::Service,
             end: End::Complete,
             hit: Hit::No,
+            served: None,
+            grpc: None,
             total: Duration::ZERO,
             first_byte: None,
             added: Duration::ZERO,
@@ -55,11 +67,24 @@ impl Exchange {
             stage,
             arrived,
             outcome,
+            upload: None,
+            active: Vec::new(),
+            slots: Vec::new(),
             held_since: None,
             recorded: false,
             is_stream: false,
             presence: Some(presence),
         }
+    }
+
+    pub fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// A kind took effect.
+    pub fn injected(&self, deed: Deed) {
+        let Deed { fault, kind } = deed;
+        self.stage.books.injected(self.worker.id, self.outcome.route, fault, kind);
     }
 
     pub fn hold(&mut self, since: Instant) {
@@ -74,6 +99,11 @@ impl Exchange {
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.outcome.added += held;
         held
+    }
+
+    /// The caller broke off its own body.
+    pub fn broken_by_caller(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.broken().is_some())
     }
 
     /// The head is on its way to the caller.
@@ -114,6 +144,9 @@ impl Exchange {
         self.recorded = true;
         let now = crate::clock::now();
         self.let_go(now);
+        if self.upload.as_ref().is_some_and(|upload| upload.altered.get()) {
+            self.outcome.hit = Hit::Altered;
+        }
         self.outcome.end = end;
         self.outcome.total = now.saturating_duration_since(self.arrived);
         let second = self.worker.second(now);

@@ -38,9 +38,11 @@ impl std::error::Error for BodyError {}
 pub struct Upload {
     /// What the caller did wrong, as counted.
     broken: Cell<Option<&'static str>>,
+    /// A fault changed what the service got, or how.
+    pub altered: Cell<bool>,
     /// The wait for the answer's head: it begins when the body is out, and anew with every piece
     /// that the service takes.
-    answer: Rc<Watch>,
+    pub answer: Rc<Watch>,
 }
 
 impl Upload {
@@ -104,7 +106,11 @@ impl Inflow {
         stall: Option<Duration>,
     ) -> (Self, Rc<Upload>) {
         answer.rest();
-        let upload = Rc::new(Upload { broken: Cell::new(None), answer: Rc::clone(answer) });
+        let upload = Rc::new(Upload {
+            broken: Cell::new(None),
+            altered: Cell::new(false),
+            answer: Rc::clone(answer),
+        });
         let stall = stall.map_or(Stall::Endless, |limit| Stall::Idle(Rc::clone(sweep), limit));
         let shared = Some(Rc::clone(&upload));
         let inflow =
@@ -157,9 +163,6 @@ impl Inflow {
         match Pin::new(&mut self.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.stall.moves();
-                if let Some(upload) = &self.upload {
-                    upload.answer.restart();
-                }
                 if let Some(trailers) = frame.trailers_mut() {
                     if !self.trailers {
                         self.ended = true;
@@ -174,16 +177,9 @@ impl Inflow {
             }
             Poll::Ready(None) => {
                 self.ended = true;
-                if let Some(upload) = &self.upload {
-                    upload.answer.start();
-                }
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if let Some(upload) = &self.upload {
-                    // The service waits for the caller: its own time stands still.
-                    upload.answer.rest();
-                }
                 if self.stall.waits(context).is_pending() {
                     return Poll::Pending;
                 }
@@ -209,5 +205,25 @@ impl Inflow {
 
     pub fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Body for Inflow {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Self::poll_frame(&mut self, context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        Self::is_end_stream(self)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Self::size_hint(self)
     }
 }

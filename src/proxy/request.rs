@@ -3,54 +3,46 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::{Body, Incoming};
 
-use super::act::{self, Held, Place, Prescription, Verb};
+use super::act::{self, Place};
 use super::admit::{self, Refusal};
-use super::body::{Payload, RequestBody, ResponseBody, Source};
+use super::body::{Payload, ResponseBody};
 use super::conn::Conn;
 use super::connect::Trouble;
+use super::copies::Copies;
 use super::exchange::Exchange;
 use super::forwarded;
 use super::headers;
 use super::inflow::Inflow;
-use super::serve::Caller;
+use super::prescription::Prescription;
+use super::serve::Entrance;
+use super::treatment::{
+    Caller, GONE, Injected, Severed, after_head, answer_of_fault, changed_upload, inject, respond,
+    upload,
+};
 use super::upgrade::{self, Tunnel};
 use super::upstream::{Unanswered, Way};
 use super::worker::Worker;
-use crate::fault::Abort;
+use crate::fault::{Answer, At, How};
+use crate::plan::proxy::Proxy;
 use crate::plan::{Asked, HostHeader, Plan, Protocol, RouteId, Service, ServiceId};
 use crate::sli::ledger::Skip;
-use crate::sli::{End, Hit, Origin};
+use crate::sli::{End, Origin};
 
 /// It came in by the own port of a service that a reload has taken out.
-const SERVICE_REMOVED: Refusal =
-    Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "service_removed" };
-
+const SERVICE_REMOVED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "service_removed");
 /// It has been to this service already.
 const VIA_LOOP: Refusal = Refusal::new(StatusCode::LOOP_DETECTED, "via_loop");
 
-/// The connection is to be closed without an answer (or has lost its client).
-#[derive(Debug)]
-pub struct Severed;
-
-impl std::fmt::Display for Severed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("severed")
-    }
-}
-
-impl std::error::Error for Severed {}
-
 pub async fn handle(
     worker: Rc<Worker>,
-    caller: Caller,
+    entrance: Entrance,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Severed> {
     let arrived = crate::clock::now();
-    let conn = &caller.conn;
+    let conn = &entrance.conn;
     conn.begin();
     // One stage for the request's whole life: a reload or a halt swaps it for those that follow.
     let stage = worker.stage();
@@ -59,18 +51,17 @@ pub async fn handle(
 
     let refuse = |Refusal { status, reason }| {
         stage.books.refused(worker.id, reason);
-        conn.linger_on_close();
-        Ok(refusal(status, reason))
+        Ok(refusal(status, reason, Rc::clone(conn)))
     };
     let host = match admit::admit(&head, conn.is_secure()) {
         Ok(host) => host,
         Err(refused) => return refuse(refused),
     };
     if admit::is_for_us(&head) {
-        return Ok(for_us());
+        return Ok(for_us(Rc::clone(conn)));
     }
-    let only = caller.port.and_then(|port| stage.own_port(port));
-    if caller.port.is_some() && only.is_none() {
+    let only = entrance.port.and_then(|port| stage.own_port(port));
+    if entrance.port.is_some() && only.is_none() {
         return refuse(SERVICE_REMOVED);
     }
     let asked = Asked {
@@ -94,121 +85,108 @@ pub async fn handle(
     let (worker_too, taken) = (Rc::clone(&worker), Rc::clone(&stage));
     let mut exchange =
         Exchange::begin(worker_too, conn.enter(), taken, arrived, method, route, operation);
+    let caller = Caller::of(Rc::clone(conn), &head);
 
     // Before the upstream: what the faults of this route decided.
-    let (mut faults, mut late, mut active) = (Vec::new(), Vec::new(), Vec::new());
+    let mut faults = decide(&worker, &exchange, service_id, &asked);
     let mut body = Some(body);
-    if let Some(mut prescription) = decide(&worker, &exchange, service_id, &asked) {
-        exchange.outcome.hit = Hit::Yes;
-        let injected = inject(&worker, conn, &mut exchange, &mut prescription, &mut body, &head);
+    if let Some(struck) = &mut faults {
         // Rare, and large: every request's future would carry the room for it.
-        match Box::pin(injected).await {
-            Injected::Passed => {
-                faults = prescription.faults;
-                (late, active) = (prescription.late, prescription.active);
-            }
-            Injected::Spared => faults = prescription.faults,
-            Injected::Ended(fault) => {
-                exchange.outcome.origin = Origin::Fault(fault);
+        let injected = Box::pin(inject(&worker, &caller, &mut exchange, struck, &mut body)).await;
+        match injected {
+            Injected::Passed => {}
+            Injected::Ended(severed) => {
                 exchange.finish(End::Complete);
-                return Err(Severed);
+                return Err(severed);
             }
-            Injected::Gone => return Err(Severed),
-            Injected::Answered(fault, mut answer, keep_alive) => {
-                if !keep_alive {
-                    conn.linger_on_close();
-                }
-                act::mark(&mut answer.headers, &stage, &prescription.faults);
-                exchange.answered(
-                    answer.status.as_u16(),
-                    Origin::Fault(fault),
-                    crate::clock::now(),
-                );
-                return Ok(act::answer(answer, exchange, keep_alive));
+            Injected::Gone => return Err(GONE),
+            Injected::Answered(reply) => {
+                return Ok(answer_of_fault(&worker, &caller, exchange, faults, reply));
             }
         }
     }
 
     // Upstream.
-    let Some(body) = body else { return Err(Severed) };
+    let Some(body) = body else { return Err(GONE) };
     let timeouts = &plan.proxy.timeouts;
     let grpc = headers::is_grpc(&head.headers);
     let way = Way { connect: timeouts.connect, h2: goes_by_h2(service, &head, grpc) };
     let upgrade = upgrade::wanted(&head).filter(|_| !way.h2);
     let trailers = grpc || headers::te_trailers(&head.headers);
-    let watch = Rc::new(worker.sweep.watch(timeouts.response_head));
-    // A gRPC caller may stream, and pause for as long as it likes.
-    let stall = (!grpc).then_some(timeouts.body_stall);
     let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
-    let (payload, upload) = if body.is_end_stream() {
+    let watch = Rc::new(worker.sweep.watch(timeouts.response_head));
+    let incoming = if body.is_end_stream() {
         (Payload::Empty, None)
     } else {
+        // A gRPC caller may stream, and pause for as long as it likes.
+        let stall = (!grpc).then_some(timeouts.body_stall);
         let (mut inflow, upload) = Inflow::of_caller(body, &worker.sweep, &watch, stall);
         if chunked && inflow.begins().await.is_err() {
-            conn.linger_on_close();
-            return Ok(broken_by_caller(exchange, upload.broken().unwrap_or("bad_request_body")));
+            let reason = upload.broken().unwrap_or("bad_request_body");
+            return Ok(broken_by_caller(exchange, &caller, reason));
         }
         (Payload::Stream(Box::new(inflow)), Some(upload))
     };
-    let body = RequestBody::new(payload);
-    forwarded::tell(&mut head.headers, &plan.proxy, conn);
-    admit::count_down(&mut head);
     worker.vias.sign(&mut head.headers, head.version, service_id, service);
-    address(&mut head, service, way.h2, body.is_end_stream());
+    address(&mut head, service, way.h2, &plan.proxy, conn);
     if let Some(protocol) = &upgrade {
         upgrade::ask(&mut head.headers, protocol.clone());
+    }
+    let mut body = match &mut faults {
+        None => upload(&mut exchange, incoming, None),
+        Some(faults) => {
+            let fields = &mut head.headers;
+            let changed = changed_upload(&worker, &caller, &mut exchange, faults, fields, incoming);
+            Box::pin(changed).await
+        }
+    };
+    if !way.h2 && !body.is_end_stream() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        // Said outright: for GET and HEAD hyper would otherwise send no body at all.
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if let Some(faults) = &mut faults
+        && !faults.copies.is_empty()
+    {
+        let copies = std::mem::take(&mut faults.copies);
+        body.copied(Copies::new(&exchange, service_id, copies, &head));
     }
     let sending = worker.pool.send((service_id, service), way, Request::from_parts(head, body));
     let sent = tokio::select! {
         biased;
         sent = sending => sent,
         // Recorded as abandoned by the guard.
-        () = conn.client_gone() => return Err(Severed),
+        () = conn.client_gone() => return Err(GONE),
         () = watch.over() => Err(Unanswered { trouble: Trouble::ResponseTimeout, unsent: None }),
     };
     let (mut response, lease) = match sent {
         Ok(answered) => answered,
         Err(Unanswered { trouble, unsent }) => {
-            if let Some(reason) = upload.as_ref().and_then(|upload| upload.broken()) {
-                conn.linger_on_close();
-                return Ok(broken_by_caller(exchange, reason));
+            if let Some(reason) = exchange.upload.as_ref().and_then(|upload| upload.broken()) {
+                return Ok(broken_by_caller(exchange, &caller, reason));
             }
             // So that a caller that is still sending sees the answer.
             if let Some(unsent) = unsent {
                 Box::pin(act::drain(unsent.into_body(), false)).await;
             }
-            conn.linger_on_close();
-            return Ok(unanswered(exchange, &trouble, &faults));
+            return Ok(unanswered(exchange, &caller, &trouble, faults.as_deref()));
         }
     };
 
     // After its head.
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let granted = upgrade.and_then(|wanted| upgrade::granted(response.headers(), &wanted));
-        let Some(protocol) = granted else {
-            let status = StatusCode::BAD_GATEWAY;
-            return Ok(unreachable(exchange, status, "unsolicited_upgrade", &faults));
-        };
-        let upstream = hyper::upgrade::on(&mut response);
-        let (mut head, _) = response.into_parts();
-        headers::towards_caller(&mut head.headers, false);
-        upgrade::ask(&mut head.headers, protocol);
-        act::mark(&mut head.headers, &stage, &faults);
-        exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
-        exchange.is_stream();
-        conn.tunnels();
-        *caller.tunnel.borrow_mut() = Some(Tunnel { upstream, exchange, lease });
-        head.extensions.clear();
-        return Ok(Response::from_parts(head, ResponseBody::unrecorded(Bytes::new())));
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let granted = upgrade.and_then(|wanted| upgrade::granted(response.headers(), &wanted));
+    let granted = granted.filter(|_| switched);
+    if response.status().is_informational() && granted.is_none() {
+        let (status, label) = (StatusCode::BAD_GATEWAY, "unsolicited_upgrade");
+        return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
+    let framed = response.headers().contains_key(header::TRANSFER_ENCODING);
+    if !headers::towards_caller(response.headers_mut(), trailers) {
+        let (status, label) = (StatusCode::BAD_GATEWAY, "bad_answer");
+        return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
+    }
+    let upstream = granted.is_some().then(|| hyper::upgrade::on(&mut response));
     let (mut head, body) = response.into_parts();
-    let framed = head.headers.contains_key(header::TRANSFER_ENCODING);
-    if lease.reached_never(&plan.safety) {
-        stage.mark_never(service_id);
-    }
-    if head.status.is_informational() || !headers::towards_caller(&mut head.headers, trailers) {
-        return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "bad_answer", &faults));
-    }
     let endless = headers::is_endless(&head.headers);
     watch.renew(timeouts.body_stall);
     watch.rest();
@@ -216,26 +194,50 @@ pub async fn handle(
     let mut inflow = Inflow::of_service(body, stall, trailers);
     // Chunks that came with the head and are none can still be told in a status.
     if framed && !inflow.is_sound().await {
-        return Ok(unreachable(exchange, StatusCode::BAD_GATEWAY, "bad_answer", &faults));
+        let (status, label) = (StatusCode::BAD_GATEWAY, "bad_answer");
+        return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
-    if !late.is_empty()
-        && Box::pin(act::hold_answer(&worker, conn, &mut exchange, &late)).await == Held::Gone
-    {
-        return Err(Severed);
+    let payload = Payload::Stream(Box::new(inflow));
+    if lease.reached_never(&plan.safety) {
+        stage.mark_never(service_id);
     }
-    drop(active);
+    if let Some(struck) = &mut faults {
+        let status = head.status;
+        let injected = Box::pin(after_head(&worker, &caller, &mut exchange, struck, status)).await;
+        match injected {
+            Injected::Passed => {}
+            Injected::Ended(severed) => {
+                exchange.finish(End::Complete);
+                return Err(severed);
+            }
+            Injected::Gone => return Err(GONE),
+            Injected::Answered(reply) => {
+                act::discard(payload, Some(lease));
+                return Ok(answer_of_fault(&worker, &caller, exchange, faults, reply));
+            }
+        }
+    }
     head.version = Version::HTTP_11;
-    act::mark(&mut head.headers, &stage, &faults);
+    if let Some(faults) = &faults {
+        faults.download.edit(&exchange, &mut head.headers);
+        act::mark(&mut head.headers, &stage, &faults.faults);
+    }
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
-
-    // Body and end: the guard travels in the body.
+    if let (Some(protocol), Some(upstream)) = (granted, upstream) {
+        upgrade::ask(&mut head.headers, protocol);
+        exchange.is_stream();
+        conn.tunnels();
+        *entrance.tunnel.borrow_mut() = Some(Tunnel { upstream, exchange, lease });
+        head.extensions.clear();
+        let body = ResponseBody::unrecorded(Payload::Empty, Rc::clone(conn));
+        return Ok(Response::from_parts(head, body));
+    }
     if endless {
         exchange.is_stream();
     }
-    let bodiless = act::bodiless(&exchange.outcome.method, head.status);
-    let payload = Payload::Stream(Box::new(inflow));
-    let body = ResponseBody::new(payload, exchange, Some(Source { lease, upload }), bodiless);
-    Ok(Response::from_parts(head, body))
+
+    // Body and end: the guard travels in the body.
+    Ok(respond(&worker, &caller, exchange, faults, head, (payload, Some(lease))))
 }
 
 /// HTTP/2 where the service is said to speak it, and for gRPC, which knows nothing else.
@@ -248,18 +250,27 @@ fn goes_by_h2(service: &Service, head: &http::request::Parts, grpc: bool) -> boo
 }
 
 /// The head as the service gets it: for one hop, in the protocol it speaks.
-fn address(head: &mut http::request::Parts, service: &Service, h2: bool, bodiless: bool) {
+fn address(
+    head: &mut http::request::Parts,
+    service: &Service,
+    h2: bool,
+    proxy: &Proxy,
+    conn: &Conn,
+) {
+    admit::count_down(head);
     let from_h2 = head.version == Version::HTTP_2;
-    let upstream = service.host_header == HostHeader::Upstream;
-    let authority = if upstream || !(from_h2 || head.headers.contains_key(header::HOST)) {
-        HeaderValue::from_str(&service.authority).ok()
-    } else if let Some(authority) = head.uri.authority().filter(|_| from_h2) {
-        HeaderValue::from_str(authority.as_str()).ok()
-    } else {
-        None
-    };
-    if let Some(authority) = authority {
-        head.headers.insert(header::HOST, authority);
+    if from_h2
+        && let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        head.headers.insert(header::HOST, host);
+    }
+    forwarded::tell(&mut head.headers, proxy, conn);
+    let nameless = !head.headers.contains_key(header::HOST);
+    if (nameless || service.host_header == HostHeader::Upstream)
+        && let Ok(host) = HeaderValue::from_str(&service.authority)
+    {
+        head.headers.insert(header::HOST, host);
     }
     headers::towards_upstream(&mut head.headers, h2);
     head.extensions.clear();
@@ -272,10 +283,6 @@ fn address(head: &mut http::request::Parts, service: &Service, h2: bool, bodiles
     }
     if from_h2 {
         headers::join_cookies(&mut head.headers);
-    }
-    if !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
-        // Said outright: for GET and HEAD hyper would otherwise send no body at all.
-        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     head.version = Version::HTTP_11;
     head.uri = origin_form(uri);
@@ -295,7 +302,7 @@ fn decide(
     exchange: &Exchange,
     service: ServiceId,
     asked: &Asked<'_>,
-) -> Option<Prescription> {
+) -> Option<Box<Prescription>> {
     let stage = &exchange.stage;
     let route = exchange.outcome.route;
     if stage.is_quiet(route) {
@@ -334,112 +341,42 @@ fn decide(
             }
         }
     }
-    Some(Prescription::of(struck, place, worker, exchange))
+    Some(Box::new(Prescription::of(struck, place, worker, exchange, asked)))
 }
 
 fn holds(struck: &crate::drill::stage::Struck) -> bool {
-    use crate::fault::{Action, When};
+    use crate::fault::{Abort, Action, When};
     struck.actions.iter().any(|action| {
         matches!(
             action,
-            Action::Delay { when: When::Request, .. } | Action::Abort(Abort::Hang { .. })
+            Action::Delay { when: When::Request, .. }
+                | Action::Serve(_)
+                | Action::Abort(Abort { how: How::Hang { .. }, at: At::Request, .. })
         )
     })
 }
 
-enum Injected {
-    /// On to the upstream (after a wait, perhaps).
-    Passed,
-    /// The same, as if no fault had hit it: injection has ended while it waited.
-    Spared,
-    Answered(crate::plan::FaultId, crate::fault::Answer, bool),
-    /// Aborted: close the connection.
-    Ended(crate::plan::FaultId),
-    Gone,
-}
-
-/// Carries a prescription out.
-async fn inject(
-    worker: &Worker,
-    conn: &Conn,
-    exchange: &mut Exchange,
-    prescription: &mut Prescription,
-    body: &mut Option<Incoming>,
-    head: &http::request::Parts,
-) -> Injected {
-    let place = prescription.place.take();
-    if prescription.delay > std::time::Duration::ZERO {
-        match act::hold(worker, conn, exchange, prescription.delay).await {
-            Held::Elapsed => {}
-            Held::Released => return Injected::Spared,
-            Held::Gone => return Injected::Gone,
-        }
-    }
-    // Halted while it waited: nothing more is done to it.
-    if prescription.delay > std::time::Duration::ZERO && worker.shared.stage.load().releasing {
-        return Injected::Spared;
-    }
-    let Some(ending) = prescription.end.take() else { return Injected::Passed };
-    let fault = ending.fault;
-    exchange.stage.books.injected(worker.id, exchange.outcome.route, fault, ending.kind);
-    let expects_continue = head.headers.contains_key(header::EXPECT);
-    match ending.verb {
-        Verb::Answer(answer) => {
-            drop(place);
-            let keep_alive = match body.take() {
-                Some(body) => act::drain(body, expects_continue).await,
-                None => true,
-            };
-            Injected::Answered(fault, answer, keep_alive)
-        }
-        Verb::Abort(Abort::Reset) => {
-            if head.version != Version::HTTP_2 {
-                conn.reset_on_close();
-            }
-            Injected::Ended(fault)
-        }
-        Verb::Abort(Abort::Close) => {
-            // With unread bytes the kernel would send RST where FIN was asked for.
-            if let Some(body) = body.take() {
-                act::drain(body, expects_continue).await;
-            }
-            Injected::Ended(fault)
-        }
-        Verb::Abort(Abort::Hang { cap }) => match act::hold(worker, conn, exchange, cap).await {
-            // Halted, but its time was up before its turn to be let go came.
-            Held::Elapsed if worker.shared.stage.load().releasing => Injected::Spared,
-            Held::Elapsed => {
-                if let Some(body) = body.take() {
-                    act::drain(body, expects_continue).await;
-                }
-                Injected::Ended(fault)
-            }
-            Held::Released => Injected::Spared,
-            Held::Gone => Injected::Gone,
-        },
-    }
-}
-
 /// Refused before routing: not an SLI event; the connection is closed, since the rest of it cannot
 /// be trusted.
-fn refusal(status: StatusCode, reason: &'static str) -> Response<ResponseBody> {
-    let answer = act::own_answer(status, reason);
-    let mut response = Response::new(ResponseBody::unrecorded(answer.body));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
+fn refusal(status: StatusCode, reason: &'static str, conn: Rc<Conn>) -> Response<ResponseBody> {
+    conn.linger_on_close();
+    let (head, payload) = act::head(act::own_answer(status, reason), false, false);
+    Response::from_parts(head, ResponseBody::unrecorded(payload, conn))
 }
 
 /// `OPTIONS *`: the proxy itself is asked, and can do what HTTP can.
-fn for_us() -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::unrecorded(Bytes::new()));
+fn for_us(conn: Rc<Conn>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::unrecorded(Payload::Empty, conn));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
 /// The caller's own body was no body, or stopped coming.
-fn broken_by_caller(mut exchange: Exchange, reason: &'static str) -> Response<ResponseBody> {
+fn broken_by_caller(
+    mut exchange: Exchange,
+    caller: &Caller,
+    reason: &'static str,
+) -> Response<ResponseBody> {
     let status = match reason {
         "body_stall" => StatusCode::REQUEST_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
@@ -447,14 +384,15 @@ fn broken_by_caller(mut exchange: Exchange, reason: &'static str) -> Response<Re
     exchange.refused(reason);
     exchange.answered(status.as_u16(), Origin::Refused(reason), crate::clock::now());
     exchange.finish(End::BadRequestBody);
-    act::answer(act::own_answer(status, reason), exchange, false)
+    own_answer(act::own_answer(status, reason), exchange, caller)
 }
 
 /// No answer from the service: its own failure, unless it was ours.
 fn unanswered(
     mut exchange: Exchange,
+    caller: &Caller,
     trouble: &Trouble,
-    faults: &[crate::plan::FaultId],
+    faults: Option<&Prescription>,
 ) -> Response<ResponseBody> {
     let label = trouble.label();
     let status = match trouble {
@@ -464,28 +402,39 @@ fn unanswered(
             exchange.refused(label);
             let status = StatusCode::SERVICE_UNAVAILABLE;
             exchange.answered(status.as_u16(), Origin::Refused(label), crate::clock::now());
-            return act::answer(act::own_answer(status, label), exchange, false);
+            return own_answer(act::own_answer(status, label), exchange, caller);
         }
         _ => StatusCode::BAD_GATEWAY,
     };
-    unreachable(exchange, status, label, faults)
+    unreachable(exchange, caller, status, label, faults)
 }
 
 /// The service could not be reached, or broke off before a usable head: its own failure.
 fn unreachable(
     mut exchange: Exchange,
+    caller: &Caller,
     status: StatusCode,
     label: &'static str,
-    faults: &[crate::plan::FaultId],
+    faults: Option<&Prescription>,
 ) -> Response<ResponseBody> {
     let mut answer = act::own_answer(status, label);
-    act::mark(&mut answer.headers, &exchange.stage, faults);
+    if let Some(faults) = faults {
+        act::mark(&mut answer.headers, &exchange.stage, &faults.faults);
+    }
     exchange.answered(status.as_u16(), Origin::Unreachable(label), crate::clock::now());
-    // The caller's body may be unread.
-    act::answer(answer, exchange, false)
+    own_answer(answer, exchange, caller)
 }
 
-/// The target as an HTTP/1.1 server expects it; the client's own bytes.
+/// An answer of backburn's own. The caller's body may be unread, so the connection ends with it.
+fn own_answer(answer: Answer, exchange: Exchange, caller: &Caller) -> Response<ResponseBody> {
+    caller.conn.linger_on_close();
+    let bodiless = act::bodiless(&exchange.outcome.method, answer.status);
+    let (head, payload) = act::head(answer, bodiless, false);
+    let body = ResponseBody::new(payload, exchange, Rc::clone(&caller.conn)).ready(bodiless);
+    Response::from_parts(head, body)
+}
+
+/// The target as an origin server expects it; the client's own bytes.
 fn origin_form(uri: Uri) -> Uri {
     if uri.authority().is_none() {
         return uri;

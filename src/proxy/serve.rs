@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -27,9 +28,9 @@ const BUFFERED: usize = 64 * 1024;
 const LINGER_BYTES: usize = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Who asks: what the requests of one connection have in common.
+/// Where requests come in: what those of one connection have in common.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct Entrance {
     pub conn: Rc<Conn>,
     /// The service whose own port it came in by.
     pub port: Option<OwnPort>,
@@ -37,7 +38,7 @@ pub struct Caller {
     pub tunnel: Rc<RefCell<Option<Tunnel>>>,
 }
 
-impl Caller {
+impl Entrance {
     fn new(conn: &Rc<Conn>, port: Option<OwnPort>) -> Self {
         Self { conn: Rc::clone(conn), port, tunnel: Rc::default() }
     }
@@ -89,9 +90,9 @@ where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let limits = worker.stage().plan.proxy.limits;
-    let caller = Caller::new(&conn, port);
+    let entrance = Entrance::new(&conn, port);
     let service = service_fn(|request| {
-        Box::pin(request::handle(Rc::clone(&worker), caller.clone(), request))
+        Box::pin(request::handle(Rc::clone(&worker), entrance.clone(), request))
     });
     let mut http = http1::Builder::new()
         // A client that closes its side is gone; see `Conn::client_gone`.
@@ -119,7 +120,7 @@ where
     }
     let parts = http.into_parts();
     let mut io = parts.io.into_inner();
-    let tunnel = caller.tunnel.borrow_mut().take();
+    let tunnel = entrance.tunnel.borrow_mut().take();
     if let Some(tunnel) = tunnel {
         upgrade::run(io, parts.read_buf, tunnel).await;
         return;
@@ -159,13 +160,15 @@ where
     conn.multiplexed();
     let limits = worker.stage().plan.proxy.limits;
     let streams = Streams::of(&worker);
-    let caller = Caller::new(&conn, port);
+    let entrance = Entrance::new(&conn, port);
     let service = service_fn(|request| {
         let flow = streams.open();
-        let answer = request::handle(Rc::clone(&worker), caller.clone(), request);
+        let answer = request::handle(Rc::clone(&worker), entrance.clone(), request);
         async move {
-            let response = answer.await?;
-            Ok::<_, request::Severed>(response.map(|body| body.on(flow)))
+            let reset = |code: u32| h2::Error::from(h2::Reason::from(code));
+            let response = answer.await.map_err(|severed| reset(severed.code))?;
+            let broken = move |broken: super::body::Broken| reset(broken.code());
+            Ok::<_, h2::Error>(response.map(|body| body.on(flow).map_err(broken)))
         }
     });
     let mut http = std::pin::pin!(

@@ -443,7 +443,7 @@ fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     if !harmless || !request.body().is_end_stream() {
         return None;
     }
-    let mut copy = Request::new(RequestBody::new(Payload::Empty));
+    let mut copy = Request::new(RequestBody::new(Payload::Empty, None, None));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();

@@ -113,6 +113,8 @@ pub struct Worker {
     pub pool: Rc<Pool>,
     pub vias: Vias,
     pub durations: RefCell<Durations>,
+    /// Copies of requests that are on their way.
+    pub copies: Cell<usize>,
     stage: RefCell<Rc<Taken>>,
     /// Why what is being dropped right now is dropped, when it is our doing.
     cutting: Cell<Option<End>>,
@@ -182,6 +184,7 @@ async fn serve(
         vias,
         durations: RefCell::new(durations),
         cutting: Cell::new(None),
+        copies: Cell::new(0),
     });
     tokio::task::spawn_local(release(Rc::clone(&worker)));
     tokio::task::spawn_local(look(Rc::clone(&worker)));

@@ -6,7 +6,7 @@ use super::{
     SafetySpec, Says, Scenario, ServiceSpec, SliSpec, SloSpec, StatusPattern, Widening,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
-use crate::document::{Entry, Node, Table, tree};
+use crate::document::{Content, Entry, Node, Table};
 use crate::fault;
 
 /// Reads a merged tree, with what is changed live put over its faults; what is wrong is noted, in
@@ -101,25 +101,29 @@ fn set(table: &mut Table<'_, '_>, faults: &[Entry], adjustments: &[Adjustment]) 
         }
         let known: Vec<&str> = faults.iter().map(|entry| entry.name.as_str()).collect();
         let written = faults.iter().find(|entry| entry.name == name.value);
-        let Some(crate::document::Content::Table(written)) =
-            written.map(|entry| &entry.item.content)
-        else {
+        let Some(written) = written else {
             table.notes.push(unknown_fault(&name, &known));
             continue;
         };
-        let own = node.entries().unwrap_or_default();
-        let mut whole = adjusted(written, own);
+        // Anything else has been noted where it stands.
+        let Content::Table(own) = &written.item.content else { continue };
+        let mut whole = adjusted(own, node.entries().unwrap_or_default());
         if let Some(live) = adjustments.iter().find(|live| live.fault == name.value) {
             whole = adjusted(&whole, &live.entries);
         }
-        // What is wrong with the fault's own table has been noted there, as has an unknown key.
         let mut found = Diagnostics::new();
-        let at = name.at;
-        read.push(whole_fault(name, at, &whole, &mut found));
-        table.notes.extend(found.into_iter().filter(|note| {
-            note.at.is_some_and(|place| place == at || tree::says(own, place))
-                && !note.message.starts_with("unknown key")
-        }));
+        read.push(whole_fault(name.clone(), name.at, &whole, &mut found));
+        // What is wrong with the fault's own table has been noted there, as has an unknown key
+        // here. All else is this phase's, wherever it stands: dotted keys span no table.
+        found.retain(|note| {
+            let lacks = note.at == Some(name.at);
+            let at = if lacks { Some(written.name_at) } else { note.at };
+            let told = |known: &Diagnostic| {
+                known.message == note.message && (known.at == at || known.at == note.at)
+            };
+            !table.notes.iter().any(told)
+        });
+        table.notes.extend(found);
     }
     read
 }

@@ -39,7 +39,7 @@ window = "7d"
 sli.latency = { threshold = "800ms", of = "all", clock = "first_byte" }
 "#;
 
-fn one(text: &str, sets: &[&str]) -> (Scenario, Diagnostics) {
+pub(crate) fn one(text: &str, sets: &[&str]) -> (Scenario, Diagnostics) {
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
     read(vec![("drill.toml".to_owned(), text.to_owned())], &sets)
 }

@@ -6,6 +6,9 @@ use super::{End, Hit, Origin, Outcome};
 use crate::plan::{BAD_STATUS, Sli, Slo};
 use crate::scenario::{Clock, Population, StatusPattern};
 
+/// UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+const BAD_GRPC_STATUS: [u8; 7] = [2, 4, 8, 12, 13, 14, 15];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     Good,
@@ -109,7 +112,7 @@ fn availability(
     if is_in(outcome.status, exclude_status) {
         return Event::Excluded(Excluded::Status);
     }
-    if is_good(bad_status, outcome) { Event::Good } else { Event::Bad(blame(outcome)) }
+    if is_good(bad_status, outcome) { Event::Good } else { Event::Bad(blame(bad_status, outcome)) }
 }
 
 /// The caller got a whole answer that is no failure by the common list of statuses.
@@ -119,15 +122,25 @@ pub(super) fn is_answered(outcome: &Outcome) -> bool {
 
 /// A whole answer with a status that is not bad.
 fn is_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
-    outcome.end == End::Complete && outcome.status != 0 && !is_in(outcome.status, bad_status)
+    outcome.end == End::Complete
+        && outcome.status != 0
+        && !is_in(outcome.status, bad_status)
+        && !outcome.grpc.is_some_and(|status| BAD_GRPC_STATUS.contains(&status))
 }
 
-/// Whose fault a bad answer is.
-fn blame(outcome: &Outcome) -> Cause {
-    match (outcome.origin, outcome.hit) {
-        (Origin::Fault(_), _) => Cause::Injected,
-        (_, Hit::Yes) => Cause::Masked,
-        (_, Hit::No) => Cause::Organic,
+/// Whose fault a bad answer is. A fault that put itself in the place of an answer that was bad
+/// anyway has masked it.
+fn blame(bad_status: &[StatusPattern], outcome: &Outcome) -> Cause {
+    let is_bad = |status| is_in(status, bad_status);
+    let served_badly = match outcome.origin {
+        Origin::Fault(_) => outcome.served.is_some_and(is_bad),
+        _ if outcome.end == End::Destroyed => is_bad(outcome.status),
+        _ => true,
+    };
+    match outcome.hit {
+        Hit::No => Cause::Organic,
+        Hit::Yes if served_badly => Cause::Masked,
+        Hit::Yes | Hit::Altered => Cause::Injected,
     }
 }
 
@@ -138,7 +151,11 @@ fn abandoned(outcome: &Outcome, patience: Duration) -> Event {
     if held || outcome.added > Duration::ZERO {
         Event::Bad(Cause::Injected)
     } else if outcome.total >= patience {
-        Event::Bad(blame(outcome))
+        Event::Bad(match outcome.hit {
+            Hit::No => Cause::Organic,
+            Hit::Yes => Cause::Masked,
+            Hit::Altered => Cause::Injected,
+        })
     } else {
         Event::Excluded(Excluded::ClientGone)
     }
@@ -157,9 +174,9 @@ fn latency(threshold: Duration, of: Population, clock: Clock, outcome: &Outcome)
     if of == Population::Good && !is_good(&BAD_STATUS, outcome) {
         return Event::Excluded(Excluded::NotGood);
     }
-    if outcome.status == 0 || outcome.end == End::Cut {
+    if outcome.status == 0 || matches!(outcome.end, End::Cut | End::Destroyed) {
         // No whole answer is never a fast one.
-        return Event::Bad(blame(outcome));
+        return Event::Bad(blame(&BAD_STATUS, outcome));
     }
     let took = match clock {
         Clock::LastByte => outcome.total,
@@ -169,7 +186,7 @@ fn latency(threshold: Duration, of: Population, clock: Clock, outcome: &Outcome)
         Event::Good
     } else if outcome.hit == Hit::No {
         Event::Bad(Cause::Organic)
-    } else if took.saturating_sub(outcome.added) <= threshold {
+    } else if outcome.hit == Hit::Altered || took.saturating_sub(outcome.added) <= threshold {
         Event::Bad(Cause::Injected)
     } else {
         Event::Bad(Cause::Masked)
@@ -201,6 +218,8 @@ mod tests {
             origin,
             end,
             hit: if hit { Hit::Yes } else { Hit::No },
+            served: None,
+            grpc: None,
             total: ms(total),
             first_byte: (status != 0).then(|| ms(total / 2)),
             added: ms(added),
@@ -303,6 +322,30 @@ mod tests {
                 Out(Excluded::Refused),
             ),
         ];
+        // A fault in the place of an answer, or inside it, or in the request: what the service had
+        // said decides, unless it was not asked what the caller asked.
+        let lost = Outcome { served: Some(200), ..outcome(503, fault, Complete, true, 1, 0) };
+        let bad_lost = Outcome { served: Some(500), ..lost.clone() };
+        let cut = outcome(200, service, End::Destroyed, true, 1, 0);
+        let bad_cut = outcome(500, service, End::Destroyed, true, 1, 0);
+        let altered = Outcome { hit: Hit::Altered, ..outcome(500, service, Complete, true, 1, 0) };
+        let grpc = Outcome { grpc: Some(14), ..outcome(200, fault, Complete, true, 1, 0) };
+        let fine = Outcome { grpc: Some(5), ..grpc.clone() };
+        for (outcome, event) in [
+            (&lost, Bad(Injected)),
+            (&bad_lost, Bad(Masked)),
+            (&cut, Bad(Injected)),
+            (&bad_cut, Bad(Masked)),
+            (&altered, Bad(Injected)),
+            (&Outcome { end: Cut, ..altered.clone() }, Bad(Injected)),
+            (&Outcome { end: gone, total: ms(2000), ..altered.clone() }, Bad(Injected)),
+            (&grpc, Bad(Injected)),
+            (&fine, Good),
+        ] {
+            assert_eq!(judge(&up, outcome), event, "availability of {outcome:?}");
+        }
+        let slow = Outcome { hit: Hit::Altered, ..outcome(200, service, Complete, true, 900, 0) };
+        assert_eq!(judge(&fast, &slow), Bad(Injected));
         for (status, origin, end, hit, total, added, available, quick) in rows {
             let outcome = outcome(status, origin, end, hit, total, added);
             assert_eq!(judge(&up, &outcome), available, "availability of {outcome:?}");

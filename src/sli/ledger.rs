@@ -34,11 +34,25 @@ pub enum Skip {
     MaxActive,
     /// The request has no value to go by: a cohort's, or that of `per`.
     NoValue,
+    /// A share of a body whose length nobody has declared.
+    NoLength,
+    /// A body too large to be copied.
+    TooLarge,
+    /// As many copies as may be are on their way.
+    TooMany,
 }
 
 impl Skip {
-    pub const ALL: [Self; 5] =
-        [Self::MaxHeld, Self::Limit, Self::Never, Self::MaxActive, Self::NoValue];
+    pub const ALL: [Self; 8] = [
+        Self::MaxHeld,
+        Self::Limit,
+        Self::Never,
+        Self::MaxActive,
+        Self::NoValue,
+        Self::NoLength,
+        Self::TooLarge,
+        Self::TooMany,
+    ];
 
     pub fn label(self) -> &'static str {
         match self {
@@ -47,6 +61,9 @@ impl Skip {
             Self::Never => "never",
             Self::MaxActive => "max_active",
             Self::NoValue => "no_value",
+            Self::NoLength => "no_length",
+            Self::TooLarge => "too_large",
+            Self::TooMany => "too_many",
         }
     }
 }
@@ -381,6 +398,7 @@ fn error_type(outcome: &Outcome) -> &'static str {
         (End::Cut, _) => "cut",
         (End::Refused(reason), _) => reason,
         (End::Unfinished, _) => "unfinished",
+        (End::Destroyed, _) => "destroyed",
         (End::Complete, Origin::Unreachable(label)) => label,
         (End::Complete, Origin::Fault(_)) if outcome.status == 0 => "aborted",
         (End::Complete, _) if outcome.status >= 500 => "5xx",

@@ -30,6 +30,10 @@ pub struct Outcome {
     pub origin: Origin,
     pub end: End,
     pub hit: Hit,
+    /// What the service had answered, when a fault answered or cut off in its place.
+    pub served: Option<u16>,
+    /// What a gRPC caller was sent.
+    pub grpc: Option<u8>,
     /// From the head's arrival to the last byte handed on (or to the end, whatever it was).
     pub total: Duration,
     /// From the head's arrival to the response head.
@@ -61,6 +65,8 @@ pub enum End {
     Abandoned { while_held: bool },
     /// The service broke off inside its body.
     Cut,
+    /// A fault cut the service's body off or damaged it.
+    Destroyed,
     /// The caller's own body was malformed or ended early: the caller's error.
     BadRequestBody,
     /// backburn cut it, for this limit of its own.
@@ -76,4 +82,6 @@ pub enum Hit {
     No,
     /// It was hit; a request that was delayed, answered or aborted.
     Yes,
+    /// What the service got was not what the caller sent, or not as it was sent.
+    Altered,
 }

@@ -38,16 +38,19 @@ class Server:
     def ask(self, method, params):
         self.last += 1
         self.send({"id": self.last, "method": method, "params": params})
+        message = self.wait(lambda message: message.get("id") == self.last)
+        if "error" in message:
+            sys.exit(f"{method}: {message['error']}")
+        return message["result"]
+
+    def wait(self, wanted):
         while True:
             message = self.receive()
-            if "method" in message:
-                if "id" in message:
-                    # It asks the editor something; it gets on without an answer.
-                    self.send({"id": message["id"], "result": None})
-            elif message["id"] == self.last:
-                if "error" in message:
-                    sys.exit(f"{method}: {message['error']}")
-                return message["result"]
+            if "method" in message and "id" in message:
+                # It asks the editor something; it gets on without an answer.
+                self.send({"id": message["id"], "result": None})
+            elif wanted(message):
+                return message
 
     def tell(self, method, params):
         self.send({"method": method, "params": params})
@@ -74,6 +77,8 @@ def main():
     text = pathlib.Path(path).read_text()
     document = {"uri": uri, "languageId": "toml", "version": 1, "text": text}
     server.tell("textDocument/didOpen", {"textDocument": document})
+    # It knows the document when it says what is wrong with it: every document here has mistakes.
+    server.wait(lambda message: message.get("method") == "textDocument/publishDiagnostics")
     answers = []
     for kind, line, column in questions:
         place = {"textDocument": {"uri": uri}, "position": {"line": line, "character": column}}
