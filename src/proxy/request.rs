@@ -36,33 +36,68 @@ const SERVICE_REMOVED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "
 /// It has been to this service already.
 const VIA_LOOP: Refusal = Refusal::new(StatusCode::LOOP_DETECTED, "via_loop");
 
-pub async fn handle(
+type Answered = Result<Response<ResponseBody>, Severed>;
+
+/// Takes a request in at once, before the future is asked for its answer: a head that came together
+/// with its client's end never has its answer asked for, and counts all the same.
+pub fn handle(
     worker: Rc<Worker>,
     entrance: Entrance,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Severed> {
+) -> impl Future<Output = Answered> {
+    entrance.conn.begin();
+    let (head, body) = request.into_parts();
+    let begun = begin(&worker, &entrance, &head);
+    async move {
+        match begun {
+            Ok(begun) => serve(worker, entrance, begun, head, body).await,
+            Err(NotLetIn::Refused(Refusal { status, reason })) => {
+                Ok(refusal(status, reason, Rc::clone(&entrance.conn)))
+            }
+            Err(NotLetIn::ForUs) => Ok(for_us(Rc::clone(&entrance.conn))),
+        }
+    }
+}
+
+/// A request that was let in: where it goes, and what the faults of its route decided.
+struct Begun {
+    exchange: Exchange,
+    service: ServiceId,
+    caller: Caller,
+    faults: Option<Box<Prescription>>,
+}
+
+/// A request that goes no further, and is no event.
+enum NotLetIn {
+    /// Counted as such.
+    Refused(Refusal),
+    /// It asks backburn itself.
+    ForUs,
+}
+
+/// Admits, routes, decides.
+fn begin(
+    worker: &Rc<Worker>,
+    entrance: &Entrance,
+    head: &http::request::Parts,
+) -> Result<Begun, NotLetIn> {
     let arrived = crate::clock::now();
     let conn = &entrance.conn;
-    conn.begin();
     // One stage for the request's whole life: a reload or a halt swaps it for those that follow.
     let stage = worker.stage();
     let plan = &*stage.plan;
-    let (mut head, body) = request.into_parts();
 
-    let refuse = |Refusal { status, reason }| {
-        stage.books.refused(worker.id, reason);
-        Ok(refusal(status, reason, Rc::clone(conn)))
+    let refuse = |refused: Refusal| {
+        stage.books.refused(worker.id, refused.reason);
+        NotLetIn::Refused(refused)
     };
-    let host = match admit::admit(&head, conn.is_secure()) {
-        Ok(host) => host,
-        Err(refused) => return refuse(refused),
-    };
-    if admit::is_for_us(&head) {
-        return Ok(for_us(Rc::clone(conn)));
+    let host = admit::admit(head, conn.is_secure()).map_err(refuse)?;
+    if admit::is_for_us(head) {
+        return Err(NotLetIn::ForUs);
     }
     let only = entrance.port.and_then(|port| stage.own_port(port));
     if entrance.port.is_some() && only.is_none() {
-        return refuse(SERVICE_REMOVED);
+        return Err(refuse(SERVICE_REMOVED));
     }
     let asked = Asked {
         only,
@@ -76,19 +111,33 @@ pub async fn handle(
     let route = route(plan, &asked);
     let operation = plan.routes[route as usize].operation.as_ref();
     let operation = operation.and_then(|operation| operation.key(&asked));
-    let service_id = plan.routes[route as usize].service;
-    let service = &plan.services[usize::from(service_id)];
-    if worker.vias.is_loop(&head.headers, service_id, service) {
-        return refuse(VIA_LOOP);
+    let service = plan.routes[route as usize].service;
+    if worker.vias.is_loop(&head.headers, service, &plan.services[usize::from(service)]) {
+        return Err(refuse(VIA_LOOP));
     }
     let method = head.method.clone();
-    let (worker_too, taken) = (Rc::clone(&worker), Rc::clone(&stage));
-    let mut exchange =
+    let (worker_too, taken) = (Rc::clone(worker), Rc::clone(&stage));
+    let exchange =
         Exchange::begin(worker_too, conn.enter(), taken, arrived, method, route, operation);
-    let caller = Caller::of(Rc::clone(conn), &head);
+    let caller = Caller::of(Rc::clone(conn), head);
+    let faults = decide(worker, &exchange, service, &asked);
+    Ok(Begun { exchange, service, caller, faults })
+}
+
+async fn serve(
+    worker: Rc<Worker>,
+    entrance: Entrance,
+    begun: Begun,
+    mut head: http::request::Parts,
+    body: Incoming,
+) -> Answered {
+    let Begun { mut exchange, service: service_id, caller, mut faults } = begun;
+    let conn = &entrance.conn;
+    let stage = Rc::clone(&exchange.stage);
+    let plan = &*stage.plan;
+    let service = &plan.services[usize::from(service_id)];
 
     // Before the upstream: what the faults of this route decided.
-    let mut faults = decide(&worker, &exchange, service_id, &asked);
     let mut body = Some(body);
     if let Some(struck) = &mut faults {
         // Rare, and large: every request's future would carry the room for it.
