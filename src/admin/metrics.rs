@@ -179,7 +179,7 @@ impl View {
         family(
             encoder,
             "backburn_streams_interrupted",
-            "Streams that the service cut after they had been counted",
+            "Streams cut by their service or a fault after they had been counted",
             None,
             MetricType::Counter,
         )?

@@ -119,7 +119,8 @@ impl Exchange {
     }
 
     /// It has no end of its own (an event stream, a tunnel): it counts as of now, with its head
-    /// out, whoever ends it. That its service does is a second fact, `interrupted`.
+    /// out, whoever ends it. That its service or a fault
+    /// does is a second fact, `interrupted`.
     pub fn is_stream(&mut self) {
         self.record(End::Complete);
         self.is_stream = true;
@@ -130,7 +131,7 @@ impl Exchange {
         let Some(presence) = self.presence.take() else { return };
         self.stage.books.active(self.worker.id, -1);
         drop(presence);
-        if self.is_stream && end == End::Cut {
+        if self.is_stream && matches!(end, End::Cut | End::Destroyed) {
             self.stage.books.interrupted(self.worker.id);
         }
         self.record(end);

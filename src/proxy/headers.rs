@@ -11,6 +11,11 @@ pub const FAULT: HeaderName = HeaderName::from_static("x-backburn-fault");
 /// Says why backburn itself made an answer: a refusal, or an upstream it could not reach.
 pub const ERROR: HeaderName = HeaderName::from_static("x-backburn-error");
 
+// Names from text would be parsed anew for every message.
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
 /// Removes what belongs to one hop (RFC 9110 7.6.1, 11.7), both ways: the named fields, and those
 /// that `Connection` names, but for fields whose loss would change who is asked or how much is read.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -43,7 +48,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in [TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
         headers.remove(name);
     }
 }

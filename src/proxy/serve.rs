@@ -24,6 +24,8 @@ use super::worker::{Accepted, Worker};
 
 /// Read ahead of a service that takes an upload, and written ahead of a caller that reads.
 const BUFFERED: usize = 64 * 1024;
+/// How many fields hyper takes unless told otherwise.
+const HYPERS_HEADERS: u16 = 100;
 /// What a caller that was refused may go on to send before the connection is closed on it.
 const LINGER_BYTES: usize = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
@@ -63,6 +65,7 @@ pub async fn connection(worker: Rc<Worker>, accepted: Accepted) {
     }
 }
 
+/// Every way on is boxed: thousands of idle connections would each carry the room for all of them.
 async fn speak(
     worker: Rc<Worker>,
     conn: Rc<Conn>,
@@ -71,15 +74,15 @@ async fn speak(
 ) {
     if let Some(tls) = &worker.shared.tls {
         conn.secured();
-        return match tls::accept(tls.load_full(), socket).await {
-            Ok((stream, true)) => h2(worker, conn, stream, port).await,
-            Ok((stream, false)) => h1(worker, conn, stream, port).await,
+        return match Box::pin(tls::accept(tls.load_full(), socket)).await {
+            Ok((stream, true)) => Box::pin(h2(worker, conn, stream, port)).await,
+            Ok((stream, false)) => Box::pin(h1(worker, conn, stream, port)).await,
             Err(_) => worker.stage().books.refused(worker.id, "tls"),
         };
     }
     match socket.is_h2().await {
-        Ok(true) => h2(worker, conn, socket, port).await,
-        Ok(false) => h1(worker, conn, socket, port).await,
+        Ok(true) => Box::pin(h2(worker, conn, socket, port)).await,
+        Ok(false) => Box::pin(h1(worker, conn, socket, port)).await,
         // Gone before it said anything.
         Err(_) => {}
     }
@@ -94,13 +97,17 @@ where
     let service = service_fn(|request| {
         Box::pin(request::handle(Rc::clone(&worker), entrance.clone(), request))
     });
-    let mut http = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    // Saying the default outright would cost every request a vector.
+    if limits.headers != HYPERS_HEADERS {
+        builder.max_headers(usize::from(limits.headers));
+    }
+    let mut http = builder
         // A client that closes its side is gone; see `Conn::client_gone`.
         .half_close(false)
         .header_read_timeout(None)
         .max_buf_size(BUFFERED.max(limits.header_bytes as usize))
         .max_header_size(limits.header_bytes as usize)
-        .max_headers(usize::from(limits.headers))
         .serve_connection(TokioIo::new(io), service);
     let mut finishing = false;
     let ended = poll_fn(|context| {
@@ -122,12 +129,12 @@ where
     let mut io = parts.io.into_inner();
     let tunnel = entrance.tunnel.borrow_mut().take();
     if let Some(tunnel) = tunnel {
-        upgrade::run(io, parts.read_buf, tunnel).await;
+        Box::pin(upgrade::run(io, parts.read_buf, tunnel)).await;
         return;
     }
     let _ = io.shutdown().await;
     if malformed || conn.lingers() {
-        linger(&worker, io).await;
+        Box::pin(linger(&worker, io)).await;
     }
 }
 
