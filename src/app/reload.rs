@@ -193,7 +193,10 @@ impl Reloader {
         match report.result {
             Outcome::Applied => tracing::info!(by, "{headline}"),
             Outcome::Unchanged => tracing::debug!(by, "{headline}"),
-            Outcome::Rejected => tracing::error!(by, "{headline}\n{}", report.text.trim_end()),
+            // Fields stand last; behind the mistakes nobody would find them.
+            Outcome::Rejected => {
+                tracing::error!("{headline} (by {by})\n{}", report.text.trim_end());
+            }
             Outcome::Held => tracing::warn!(by, "{headline}"),
         }
         if report.result == Outcome::Applied {

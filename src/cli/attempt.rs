@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,15 +48,15 @@ pub(super) struct TryArgs {
     #[arg(long, env = "BACKBURN_TRY_WRITE", value_name = "FILE")]
     write: Option<PathBuf>,
     /// Where requests come in [default: 127.0.0.1:8900]; port 0 takes a free one.
-    #[arg(long, env = "BACKBURN_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "BACKBURN_LISTEN", value_parser = output::address, value_name = "ADDR")]
     listen: Option<SocketAddr>,
     /// Where the API and metrics are [default: 127.0.0.1:8901].
-    #[arg(long, env = "BACKBURN_ADMIN_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "BACKBURN_ADMIN_LISTEN", value_parser = output::address, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
     /// The same seed gives the same faults [default: random].
     #[arg(long, env = "BACKBURN_SEED")]
     seed: Option<u64>,
-    /// Where `backburn halt` finds it; what cannot be written is gone without.
+    /// Where `backburn halt` finds it; goes on without where it cannot be written.
     #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR|none")]
     data: PathBuf,
     /// Written, by rename, once traffic is accepted: addresses, pid, drill and seed as JSON.
@@ -110,7 +110,11 @@ pub(super) fn attempt(args: TryArgs) -> u8 {
     let Some(scenario) = run::Scenario::load(source) else { return exit::USAGE };
     if let Some(path) = &args.write {
         if let Err(error) = write_new(path, &text) {
-            output::say(&format!("error: cannot write {}: {error}", path.display()));
+            let why = match error.kind() {
+                ErrorKind::AlreadyExists => "it is there already".to_owned(),
+                _ => error.to_string(),
+            };
+            output::say(&format!("error: cannot write {}: {why}", path.display()));
             return exit::USAGE;
         }
         output::say(&format!("written   {0}; later: backburn run {0}", path.display()));

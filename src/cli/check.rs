@@ -7,18 +7,19 @@ use clap::Args;
 use super::{exit, output};
 use crate::app::{Compiled, Source};
 use crate::diagnostic::{Severity, render, to_json};
+use crate::report::words;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backburn check scenario.toml
-  backburn check drills/ --strict          warnings fail as well
+  backburn check drill/ --strict           its *.toml as one scenario; warnings fail as well
   backburn check scenario.toml --json      for editors and CI")]
 pub(super) struct CheckArgs {
-    /// Scenario files or directories, merged in this order.
+    /// Scenario files or directories: together one scenario, merged in this order.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Sets a key over the files: `faults.slow.probability="5%"`.
+    /// Sets a key over the files: `faults.slow.probability=5%`.
     #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Warnings fail as well.
@@ -44,21 +45,27 @@ pub(super) fn check(args: CheckArgs) -> u8 {
         Some(plan) if !(args.strict && warnings > 0) => {
             if !args.json {
                 output::say(&format!(
-                    "ok: {} services, {} routes, {} faults, {} SLOs, {warnings} warnings",
-                    plan.services.len(),
-                    plan.routes.len() - plan.services.len(),
-                    plan.faults.len(),
-                    plan.slos.len()
+                    "ok: {}, {}",
+                    output::sizes(&plan, plan.faults.len()),
+                    counted(warnings, "warning")
                 ));
             }
             0
         }
         _ => {
             if !args.json {
-                let plural = if errors == 1 { "mistake" } else { "mistakes" };
-                output::say(&format!("{errors} {plural}, {warnings} warnings"));
+                let strict = if errors == 0 { " (--strict)" } else { "" };
+                output::say(&format!(
+                    "{}, {}{strict}",
+                    counted(errors, "mistake"),
+                    counted(warnings, "warning")
+                ));
             }
             exit::USAGE
         }
     }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    words::count(number as u64, what)
 }

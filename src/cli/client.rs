@@ -120,9 +120,9 @@ async fn call(
     patience: Duration,
 ) -> Result<(StatusCode, Value), String> {
     let whole = async {
-        let authority = admin.strip_prefix("http://").ok_or_else(|| {
-            format!("{admin} is no admin URL; it looks like http://127.0.0.1:8901")
-        })?;
+        let authority = admin
+            .strip_prefix("http://")
+            .ok_or_else(|| "an admin URL looks like http://127.0.0.1:8901".to_owned())?;
         let stream =
             tokio::net::TcpStream::connect(authority).await.map_err(|error| error.to_string())?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -201,10 +201,13 @@ pub(super) fn on(
     match runtime.block_on(call(&instance.admin, method.clone(), path, body, PATIENCE)) {
         Ok((status, value)) if status.is_success() => Ok(value),
         Ok((status, value)) => {
-            let detail = value["detail"].as_str().unwrap_or("no reason given");
-            Err(Refused { code: 1, why: format!("{status}: {detail}"), body: Some(value) })
+            let why = match value["detail"].as_str() {
+                Some(detail) => format!("error: {detail}"),
+                None => format!("error: {} answered {status}", instance.admin),
+            };
+            Err(Refused { code: 1, why, body: Some(value) })
         }
-        Err(error) => Err(failed(format!("{}: {error}", instance.admin))),
+        Err(error) => Err(failed(format!("error: {}: {error}", instance.admin))),
     }
 }
 

@@ -44,7 +44,8 @@ pub(super) struct DemoArgs {
     /// The same seed gives the same faults.
     #[arg(long, env = "BACKBURN_SEED")]
     seed: Option<u64>,
-    /// Where `backburn status` and `backburn halt` find it; what cannot be written is gone without.
+    /// Where `backburn status` and `backburn halt` find it; goes on without where it cannot be
+    /// written.
     #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR|none")]
     data: std::path::PathBuf,
     #[command(flatten)]
@@ -54,6 +55,10 @@ pub(super) struct DemoArgs {
 pub(super) fn demo(args: &DemoArgs) -> u8 {
     if !load::is_rate(args.rps) {
         output::say(load::BAD_RATE);
+        return exit::USAGE;
+    }
+    if phase(args).is_zero() {
+        output::say("--for is too short for three phases");
         return exit::USAGE;
     }
     let Some(runtime) = output::runtime() else { return exit::NO_START };
@@ -68,6 +73,11 @@ pub(super) fn demo(args: &DemoArgs) -> u8 {
     code
 }
 
+/// How long each phase is, in whole milliseconds.
+fn phase(args: &DemoArgs) -> Duration {
+    Duration::from_millis((args.duration / PHASES).as_millis() as u64)
+}
+
 async fn show(args: &DemoArgs) -> Result<u8, String> {
     let mut signals = run::Signals::catch().map_err(|error| error.to_string())?;
     let mut progress = Progress::open(&args.progress).map_err(|error| error.to_string())?;
@@ -76,9 +86,9 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     let (payments, checkout) = (bind().await?, bind().await?);
     let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
     let (payments_at, checkout_at) = (address(&payments)?, address(&checkout)?);
-    let phase = format!("\"{}\"", show_duration(args.duration / PHASES));
+    let length = show_duration(phase(args));
     let source = Source {
-        built_in: Some(("demo".to_owned(), SCENARIO.replace(PHASE, &phase))),
+        built_in: Some(("demo".to_owned(), SCENARIO.replace(PHASE, &format!("\"{length}\"")))),
         sets: vec![
             format!("services.checkout.url=\"http://{checkout_at}\""),
             format!("services.payments.url=\"http://{payments_at}\""),
@@ -116,10 +126,9 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
             ),
             "          fails 1 in 20 by itself".to_owned(),
             format!(
-                "script    {0} baseline, {0} brownout, {0} recovery; in the brownout 10% of",
-                show_duration(args.duration / PHASES)
+                "script    {length} baseline, {length} brownout, {length} recovery; in the brownout"
             ),
-            "          calls to payments fail, and 10% take 2 s more".to_owned(),
+            "          10% of calls to payments fail, and 10% take 2 s more".to_owned(),
             "watch     payments is hurt; what does checkout, which retries, make of it?".to_owned(),
         ],
     );
@@ -144,8 +153,9 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
             return Ok(exit::NO_START);
         }
         () = signals.end() => {
-            output::say("interrupted");
-            running.stop().await;
+            let view = running.stop().await;
+            output::say(summary::render(&view).trim_end());
+            output::say("interrupted before its end");
             return Ok(exit::INTERRUPTED);
         }
     };
@@ -155,8 +165,8 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     };
     output::say(summary::render(&view).trim_end());
     let table = load::table(&tally, slow);
-    let (counts, times) = table.split_once(", p50 ").unwrap_or((&table, ""));
-    output::say(&format!("  shoppers saw {counts}\n      p50 {times}"));
+    let (counts, times) = table.split_once(", over ").unwrap_or((&table, ""));
+    output::say(&format!("  shoppers saw {counts}\n      over {times}"));
     output::say(&in_plain_words(&view));
     output::say(
         "\nnext      your own service, one fault, two minutes:\n          \
@@ -180,12 +190,14 @@ fn in_plain_words(view: &View) -> String {
     }
     if let (Some(pay), Some(retries)) = (slo("pay"), view.operations.first()) {
         lines.push(format!(
-            "  No fault touched checkout. Its retries saved {} of the {} that payments",
+            "  No fault touched checkout. Its retries saved {} of the {} that",
             thousands(retries.recovered),
             count(retries.recovered + pay.bad, "order"),
         ));
-        lines
-            .push(format!("  failed at first; {} failed for the shopper too.", thousands(pay.bad)));
+        lines.push(format!(
+            "  payments failed at first; {} failed for the shopper too.",
+            thousands(pay.bad)
+        ));
         let share = |phase: &str| {
             let seen = view.phases.iter().find(|seen| seen.phase == phase)?;
             let seen = seen.slos.iter().find(|seen| seen.name == "pay")?;
@@ -197,16 +209,20 @@ fn in_plain_words(view: &View) -> String {
             lines.push(format!(
                 "  Orders that went through: {before} before, {during} during, {after} after:"
             ));
-            lines.push("  that is what trouble at payments costs shoppers.".to_owned());
+            lines.push(
+                "  that is what trouble at payments costs shoppers. The failed ones are organic:\n  \
+                 no fault hit them; what checkout makes of payments' faults is its own doing."
+                    .to_owned(),
+            );
         }
     }
     if let Some(browse) = slo("browse") {
         lines.push(format!(
-            "  Browsing failed {} of {} times, before, during and after: organic is",
+            "  Browsing failed {} of {} times, before, during and after: organic too,",
             thousands(browse.bad),
             thousands(browse.total),
         ));
-        lines.push("  what a service does by itself.".to_owned());
+        lines.push("  and nothing of it is the drill's doing.".to_owned());
     }
     lines.join("\n")
 }

@@ -10,6 +10,7 @@ use super::{exit, output};
 use crate::app::{Compiled, Source};
 use crate::diagnostic::render;
 use crate::plan::explain::{Explanation, InPhase, Question};
+use crate::report::words;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -112,7 +113,7 @@ fn in_phase(out: &mut String, phase: &InPhase, phased: bool) {
         let _ = writeln!(out, "    fault    {}: hits {}{but}: {does}", fault.name, fault.who);
     }
     if let Some(any) = phase.any.filter(|_| phase.faults.len() > 1) {
-        let _ = writeln!(out, "    any      {:.4}% of such requests are hit", any * 100.0);
+        let _ = writeln!(out, "    any      {} of such requests are hit", words::budget_share(any));
     }
     for other in &phase.other_faults {
         let _ = writeln!(out, "    not      {}: {}", other.name, other.why_not);

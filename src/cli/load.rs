@@ -12,14 +12,14 @@ use crate::demo::tally::Tally;
 use crate::units;
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_help = super::braced("\
 Examples:
   backburn load http://127.0.0.1:8900 --rps 50 --for 30s
-  backburn load http://127.0.0.1:8900 --request '3 GET /api/items' --request 'POST /api/checkout/{n}' --json
+  backburn load http://127.0.0.1:8900 --request '3 GET /items' --request 'POST /carts/{n}'
 
 Open loop: requests leave by the clock and their time counts from when they were due; when all
 connections are busy they queue, none is dropped. {n} in a path is the request's number. The exit
-code says whether the load could run, not what it saw.")]
+code says whether the load could run, not what it saw."))]
 pub(super) struct LoadArgs {
     /// http://HOST:PORT
     #[arg(env = "BACKBURN_URL")]

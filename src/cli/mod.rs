@@ -27,12 +27,12 @@ use clap::{Parser, Subcommand};
     max_term_width = 100,
     after_help = "\
 Examples:
-  backburn demo                                   everything in one process, nothing to set up
+  backburn demo                                        everything in one process, nothing to set up
   backburn try http://127.0.0.1:3000 --latency 300ms   one fault, no file, for two minutes
-  backburn run scenario.toml                      the proxy with a drill
-  backburn run --upstream http://127.0.0.1:3000   a plain recording proxy
-  backburn check scenario.toml                    every mistake at once
-  backburn halt                                   the panic button"
+  backburn run scenario.toml                           the proxy with a drill
+  backburn run --upstream http://127.0.0.1:3000        a plain recording proxy
+  backburn check scenario.toml                         every mistake at once
+  backburn halt                                        the panic button"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -80,6 +80,12 @@ enum Verb {
     /// Writes what other tools read.
     #[command(subcommand)]
     Export(export::Export),
+}
+
+/// Help in which `{n}` stands: clap takes it for a line break, unless it is parted by what nobody
+/// sees.
+fn braced(help: &str) -> String {
+    help.replace("{n}", "{\x1b[0mn}")
 }
 
 /// Exit codes (see README).
@@ -134,6 +140,15 @@ mod tests {
                 let variable = arg.get_env().and_then(|name| name.to_str()).unwrap_or_default();
                 assert!(variable.starts_with("BACKBURN_"), "{name} has no BACKBURN_ variable");
             }
+        }
+    }
+
+    #[test]
+    fn help_keeps_its_braces() {
+        for (verb, path) in [("load", "/carts/{n}"), ("sample-service", "/bytes/{n}")] {
+            let mut cli = Cli::command();
+            let help = cli.find_subcommand_mut(verb).expect("a verb").render_long_help();
+            assert!(help.to_string().contains(path), "{help}");
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use super::terminal;
-use crate::report::Canvas;
+use crate::plan::Plan;
+use crate::report::{Canvas, words};
 
 /// Data, for programs and pipes.
 pub(super) fn data(text: &str) {
@@ -16,6 +18,23 @@ pub(super) fn data(text: &str) {
 /// One line for people, or several.
 pub(crate) fn say(text: &str) {
     terminal::say(text);
+}
+
+/// How much there is in a scenario, `faults` of them being told of.
+pub(super) fn sizes(plan: &Plan, faults: usize) -> String {
+    let parts = [
+        (plan.services.len(), "service"),
+        // Each service brings one of its own, for what no other route takes.
+        (plan.routes.len() - plan.services.len(), "route"),
+        (faults, "fault"),
+        (plan.slos.len(), "SLO"),
+    ];
+    parts.map(|(number, what)| words::count(number as u64, what)).join(", ")
+}
+
+/// An address to listen on, from the command line.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address is an IP and a port, such as 127.0.0.1:8900".to_owned())
 }
 
 /// What stdout or stderr is drawn on: 80 columns without an end where it is no terminal.

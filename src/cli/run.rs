@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,6 +15,7 @@ use crate::diagnostic::render;
 use crate::drill::reload::Order;
 use crate::plan::Plan;
 use crate::report::{View, summary, words};
+use crate::units::show_duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -22,19 +24,21 @@ Examples:
   backburn run scenario.toml --env staging --seed 42
   backburn run --upstream http://127.0.0.1:3000          record only, no faults
   backburn run scenario.toml --set faults.slow.probability=1% --listen 127.0.0.1:0
-  backburn halt                                          from another terminal")]
+  backburn halt                                          from another terminal
+
+Exit codes: 0 an orderly end · 2 usage or scenario · 4 halted and not finished · 5 could not start ·
+130 interrupted a second time, before the end was reached")]
 pub(super) struct RunArgs {
     /// Scenario files or directories, merged in this order.
-    #[arg(required_unless_present = "upstream")]
     files: Vec<PathBuf>,
     /// The service to stand before; without a file, a plain recording proxy.
     #[arg(long, env = "BACKBURN_UPSTREAM", value_name = "URL")]
     upstream: Option<String>,
     /// Where requests come in [default: 127.0.0.1:8900]; port 0 takes a free one.
-    #[arg(long, env = "BACKBURN_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "BACKBURN_LISTEN", value_parser = output::address, value_name = "ADDR")]
     listen: Option<SocketAddr>,
     /// Where the API and metrics are [default: 127.0.0.1:8901].
-    #[arg(long, env = "BACKBURN_ADMIN_LISTEN", value_name = "ADDR")]
+    #[arg(long, env = "BACKBURN_ADMIN_LISTEN", value_parser = output::address, value_name = "ADDR")]
     admin_listen: Option<SocketAddr>,
     /// The same seed gives the same faults [default: the file's, else random].
     #[arg(long, env = "BACKBURN_SEED")]
@@ -51,8 +55,14 @@ pub(super) struct RunArgs {
     /// Worker threads [default: the file's, else one a core].
     #[arg(long, env = "BACKBURN_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
-    /// Log at this level: error, warn, info, debug.
-    #[arg(long, env = "BACKBURN_LOG", default_value = "info", value_name = "LEVEL")]
+    /// How much is logged.
+    #[arg(
+        long,
+        env = "BACKBURN_LOG",
+        default_value = "info",
+        value_parser = ["error", "warn", "info", "debug", "trace"],
+        value_name = "LEVEL"
+    )]
     log: String,
     /// How log lines look.
     #[arg(long, env = "BACKBURN_LOG_FORMAT", default_value = "text")]
@@ -106,6 +116,10 @@ impl Signals {
 }
 
 pub(super) fn run(args: RunArgs) -> u8 {
+    if args.files.is_empty() && args.upstream.is_none() {
+        output::say("error: there is no scenario; give its file, or --upstream URL to record only");
+        return exit::USAGE;
+    }
     let source = source_of(&args);
     let Some(scenario) = Scenario::load(source) else { return exit::USAGE };
     init_log(&args.log, args.log_format);
@@ -145,7 +159,7 @@ pub(super) fn data_or_none(data: &Path) -> Option<PathBuf> {
         Ok(data) => Some(data),
         Err(error) => {
             output::say(&format!(
-                "data      {} cannot be written ({error}): nothing is kept, and only --admin-url or the process id find this run",
+                "data      {} cannot be written ({error}): nothing is kept,\n          and only --admin-url or the process id find this run",
                 data.display()
             ));
             None
@@ -274,12 +288,9 @@ pub(super) async fn end(
 /// Scenario facts for the start lines, one a line.
 fn facts(plan: &Plan) -> Vec<String> {
     let mut facts = vec![format!(
-        "scenario  {}: {} services, {} routes, {} faults, {} SLOs",
+        "scenario  {}: {}",
         words::clean(&plan.name),
-        plan.services.len(),
-        plan.routes.len() - plan.services.len(),
-        plan.faults.iter().filter(|fault| fault.enabled).count(),
-        plan.slos.len()
+        output::sizes(plan, plan.faults.iter().filter(|fault| fault.enabled).count())
     )];
     for service in &plan.services {
         facts.push(format!("service   {} -> {}", service.name, service.url));
@@ -287,13 +298,23 @@ fn facts(plan: &Plan) -> Vec<String> {
     if let Some(hypothesis) = &plan.hypothesis {
         facts.push(format!("question  {}", words::clean(hypothesis)));
     }
-    facts.push(match plan.safety.max_drill {
-        Some(max) => {
-            format!("ends      injection stops by itself after {} s (max_drill)", max.as_secs())
+    if !plan.faults.is_empty() {
+        facts.push(ends(plan));
+    }
+    facts
+}
+
+/// When nothing is injected any more.
+fn ends(plan: &Plan) -> String {
+    let phases = plan.phases.iter().map(|phase| phase.length).sum::<Option<Duration>>();
+    let script = phases.filter(|_| plan.is_phased()).map(|length| (length, "the last phase"));
+    let longest = plan.safety.max_drill.map(|length| (length, "max_drill"));
+    match script.into_iter().chain(longest).min_by_key(|(length, _)| *length) {
+        Some((length, by)) => {
+            format!("ends      injection stops by itself after {} ({by})", show_duration(length))
         }
         None => "ends      only by hand: max_drill is \"none\"".to_owned(),
-    });
-    facts
+    }
 }
 
 /// One start line a fact.
@@ -312,7 +333,7 @@ pub(super) fn announce(running: &Running, facts: &[String]) {
     let file = running
         .halt_file
         .as_ref()
-        .map_or(String::new(), |path| format!(", or `touch {}`", path.display()));
+        .map_or(String::new(), |path| format!(",\n          or `touch {}`", path.display()));
     output::say(&format!(
         "halt      `backburn halt`, or `kill -USR1 {}`{file}",
         std::process::id()
@@ -320,11 +341,12 @@ pub(super) fn announce(running: &Running, facts: &[String]) {
     if let Some(why) = running.control.pass_through() {
         output::say(&format!("PASS-THROUGH ONLY: {why}"));
     }
-    let standing = running.control.standing(crate::clock::now());
-    output::say(&format!(
-        "ready     {}",
-        if standing.injecting { "injecting" } else { standing.state.as_str() }
-    ));
+    let view = running.live.view(crate::clock::now());
+    output::say(&match &view.phase {
+        _ if view.faults.iter().any(|fault| fault.active) => "ready     injecting".to_owned(),
+        Some(phase) => format!("ready     {}, phase {}: no fault is on", view.state, phase.name),
+        None => format!("ready     {}: no fault is on", view.state),
+    });
 }
 
 /// Until the end is asked for; `Some`: something died instead.

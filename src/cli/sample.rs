@@ -12,20 +12,22 @@ use super::{exit, load, output};
 use crate::demo::shop::{self, Shop};
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_help = super::braced("\
 Examples:
   backburn sample-service
-  backburn sample-service --payments-url http://127.0.0.1:8910     checkout calls payments through backburn
+  backburn sample-service --payments-url http://127.0.0.1:8910   payments behind backburn
 
-checkout: POST /api/checkout/{cart} (?fallback=1), GET /api/items /flaky /slow?ms=N /bytes/{n} /healthz, POST /echo;
+checkout: POST /api/checkout/{cart} (?fallback=1), POST /echo,
+          GET /api/items /flaky /slow?ms=N /bytes/{n} /healthz;
           standing in for others: GET /api/search /api/suggestions/{item}, POST /v1/messages
-payments: POST /v2/charges (one charge an idempotency-key), GET /healthz")]
+payments: POST /v2/charges (one charge an idempotency-key), GET /healthz"))]
 pub(super) struct SampleArgs {
     /// Where checkout listens; port 0 takes a free one.
     #[arg(
         long,
         env = "BACKBURN_SAMPLE_LISTEN",
         default_value = "127.0.0.1:9000",
+        value_parser = output::address,
         value_name = "ADDR"
     )]
     listen: SocketAddr,
@@ -34,6 +36,7 @@ pub(super) struct SampleArgs {
         long,
         env = "BACKBURN_SAMPLE_PAYMENTS_LISTEN",
         default_value = "127.0.0.1:9100",
+        value_parser = output::address,
         value_name = "ADDR"
     )]
     payments_listen: SocketAddr,

@@ -7,7 +7,7 @@ use super::{TableKeys, Value};
 
 /// Markdown: one section a table, outer ones first, one row a key.
 pub fn reference(root: &'static TableKeys) -> String {
-    let mut page = String::new();
+    let mut page = "# The scenario language\n".to_owned();
     let mut told = Vec::new();
     walk(root, &mut |keys| {
         // Some tables stand in several places.
@@ -15,9 +15,7 @@ pub fn reference(root: &'static TableKeys) -> String {
             return;
         }
         told.push(keys.name);
-        if !page.is_empty() {
-            page.push('\n');
-        }
+        page.push('\n');
         section(&mut page, keys);
     });
     page
@@ -37,6 +35,8 @@ fn section(page: &mut String, keys: &TableKeys) {
         let default = match (key.required, key.default) {
             (true, _) => "required".to_owned(),
             (false, "") => String::new(),
+            // A value as it is written, or in words.
+            (false, default) if is_in_words(default) => default.to_owned(),
             (false, default) => format!("`{default}`"),
         };
         let takes = match key.value {
@@ -46,4 +46,8 @@ fn section(page: &mut String, keys: &TableKeys) {
         };
         let _ = writeln!(page, "| `{}` | {takes} | {default} | {} |", key.name, key.doc);
     }
+}
+
+fn is_in_words(default: &str) -> bool {
+    default.contains(' ') && !default.starts_with(['"', '[', '{'])
 }

@@ -376,8 +376,9 @@ fn scene(drill: &Drill, seed: u64, allowed: bool, now: Instant) -> Scene {
 }
 
 fn log(drill: &Drill) {
-    let phase = drill.step().map_or("none", |step| &*step.name);
-    tracing::info!(state = drill.state().as_str(), phase, "drill");
+    let place =
+        drill.step().map_or("in no phase".to_owned(), |step| format!("phase {}", step.name));
+    tracing::info!("{}, {place}", drill.state());
 }
 
 /// Why this environment gets pass-through only.
@@ -388,7 +389,7 @@ fn outside(allowed: &[String], environment: Option<&str>) -> Option<String> {
     let allowed = allowed.join(", ");
     Some(match environment {
         Some(name) => format!("environment `{name}` is not one of {allowed}"),
-        None => format!("no --env given, and the scenario is for {allowed} only"),
+        None => format!("no `--env NAME` given, and the scenario is for {allowed} only"),
     })
 }
 

@@ -175,5 +175,5 @@ fn a_group_owns_slices_in_file_order_and_safety_adds_them() {
         ]
     );
     assert_eq!(plan.faults[0].stream, plan.faults[1].stream);
-    assert_eq!(with_target(&text("47.4%")).1, ["faults hit 47.5000% of route `all`"]);
+    assert_eq!(with_target(&text("47.4%")).1, ["faults hit 47.5% of route `all`"]);
 }

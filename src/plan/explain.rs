@@ -78,11 +78,14 @@ impl Question {
     ) -> Result<Explanation, String> {
         let only = service.map(|name| {
             let known = plan.services.iter().position(|service| &*service.name == name);
-            known.map(|id| id as ServiceId).ok_or_else(|| format!("there is no service `{name}`"))
+            known.map(|id| id as ServiceId).ok_or_else(|| {
+                unknown("service", name, plan.services.iter().map(|service| &*service.name))
+            })
         });
         let phase = phase.map(|name| {
             let known = plan.phases.iter().find(|phase| &*phase.name == name);
-            known.ok_or_else(|| format!("there is no phase `{name}`"))
+            known
+                .ok_or_else(|| unknown("phase", name, plan.phases.iter().map(|phase| &*phase.name)))
         });
         let host = self.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         let asked = Asked {
@@ -96,6 +99,11 @@ impl Question {
         };
         Ok(explain(plan, &asked, phase.transpose()?))
     }
+}
+
+fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    let known: Vec<&str> = known.collect();
+    format!("there is no {what} `{name}`; there is {}", known.join(", "))
 }
 
 /// Something that does not apply, and why.

@@ -297,7 +297,10 @@ pub(super) fn max_faulted(
         let hit = 1.0 - spared;
         if hit > limit.value.as_f64() + 1e-12 {
             let when = phase.map_or(String::new(), |phase| format!(" in phase `{}`", phase.value));
-            let message = format!("faults hit {:.4}% of route `{}`{when}", hit * 100.0, route.name);
+            // Four decimals, as far as there are any.
+            let share = Share::from_billionths((hit * 1e6).round() as u32 * 1_000);
+            let share = share.unwrap_or(Share::ONE);
+            let message = format!("faults hit {share} of route `{}`{when}", route.name);
             let note = Diagnostic::error(limit.at, message)
                 .label("more than this")
                 .hint("lower their `probability`, or raise `max_faulted`");

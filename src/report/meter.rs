@@ -49,15 +49,15 @@ pub fn plain(view: &View) -> String {
         let burn = slo
             .last_minute
             .burn_rate
-            .map_or(String::new(), |rate| format!(", burn {}", words::burn(rate)));
-        parts.push(format!(
-            "{} {now}{burn}, drill {good}, {} bad: {} injected {} masked {} organic",
-            slo.name,
-            thousands(slo.bad),
-            thousands(slo.injected),
-            thousands(slo.masked),
-            thousands(slo.organic),
-        ));
+            .map_or(String::new(), |rate| format!(", burn {} over 1m", words::burn(rate)));
+        let bad = match slo.bad {
+            0 => "none bad".to_owned(),
+            bad => {
+                let causes = causes([slo.injected, slo.masked, slo.organic]);
+                format!("{} bad: {causes}", thousands(bad))
+            }
+        };
+        parts.push(format!("{} {now}{burn}, drill {good}, {bad}", slo.name));
     }
     clean(&parts.join(" | "))
 }

@@ -88,7 +88,7 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
             },
         ));
     }
-    let excluded = named(&slo.excluded);
+    let excluded = named(&slo.excluded).replace('_', " ");
     if !excluded.is_empty() {
         lines.push(format!("      not counted: {excluded}"));
     }
@@ -128,7 +128,7 @@ fn of_fault(fault: &Fault, view: &View) -> Vec<String> {
             thousands(fault.drill.hit),
             thousands(fault.drill.eligible)
         ),
-        None => "no request was eligible".to_owned(),
+        None => "no request met it".to_owned(),
     };
     let mut lines = vec![format!("{title}: asked {}, {applied}", clean(&fault.who))];
     let phases: Vec<_> = view
@@ -145,7 +145,7 @@ fn of_fault(fault: &Fault, view: &View) -> Vec<String> {
         lines.push(format!(
             "      {:<12} {}",
             named_phase(&phase.phase),
-            share.map_or("no request was eligible".to_owned(), |share| format!(
+            share.map_or("no request met it".to_owned(), |share| format!(
                 "applied {share} ({} of {})",
                 thousands(hits.hit),
                 thousands(hits.eligible)
