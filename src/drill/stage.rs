@@ -54,6 +54,7 @@ struct Ramp {
 
 impl Ramp {
     /// `share`, as far as it has climbed; in billionths.
+    #[inline(never)]
     fn climbed(self, share: u32, now: Instant) -> u32 {
         let part = now.saturating_duration_since(self.from);
         if part >= self.over {
@@ -75,6 +76,10 @@ struct Draw {
 #[derive(Debug)]
 struct Member {
     id: FaultId,
+    /// As the fault has it, without a step to get there.
+    who: Who,
+    /// Every request of its routes is eligible, whoever sends it: most faults are so.
+    plain: bool,
     fault: Arc<Fault>,
     own: OfFault,
     /// For each value of its `per`: how many requests were eligible.
@@ -135,6 +140,8 @@ impl Stage {
             fault.kinds.iter().for_each(|kind| kind.recall(memory));
             draws[at].members.push(Member {
                 id: *id,
+                who: fault.who,
+                plain: fault.only.is_empty() && fault.cohort.is_none() && fault.per.is_none(),
                 fault: Arc::clone(fault),
                 own: counters.of(&fault.name),
                 per: fault.per.as_ref().map(|_| counters.per(&booked, &fault.name)),
@@ -204,19 +211,23 @@ impl Stage {
             let mut n = None;
             let mut drawn = None;
             for member in &draw.members {
-                let Some(key) = self.eligible(worker, route, member, asked) else { continue };
-                let n = *n.get_or_insert_with(|| draw.ordinal.take());
-                let place = match &member.per {
-                    Some(per) => per.take(key.per),
-                    None => n,
+                let key = if member.plain {
+                    self.books.eligible(worker, route, member.id);
+                    Keys::default()
+                } else if let Some(key) = self.eligible(worker, route, member, asked) {
+                    key
+                } else {
+                    continue;
                 };
+                let n = *n.get_or_insert_with(|| draw.ordinal.take());
                 let mut draws = || {
                     *drawn.get_or_insert_with(|| match member.fault.cohort {
-                        Some(_) => draw.stream.member(key.cohort),
-                        None => draw.stream.hit(n),
+                        Some(_) if !member.plain => draw.stream.member(key.cohort),
+                        _ => draw.stream.hit(n),
                     })
                 };
-                let hit = match member.fault.who {
+                let place = || member.per.as_ref().map_or(n, |per| per.take(key.per));
+                let hit = match member.who {
                     Who::All => match self.ramp {
                         Some(ramp) => draws() < ramp.climbed(1_000_000_000, now),
                         None => true,
@@ -226,8 +237,8 @@ impl Stage {
                         let share = self.ramp.map_or(share, |ramp| ramp.climbed(share, now));
                         draws().checked_sub(from).is_some_and(|above| above < share)
                     }
-                    Who::First(first) => place < first,
-                    Who::Every(every) => (place + 1).is_multiple_of(every),
+                    Who::First(first) => place() < first,
+                    Who::Every(every) => (place() + 1).is_multiple_of(every),
                 };
                 if hit {
                     self.strike(worker, draw.stream, member, n, key, struck);
@@ -241,6 +252,7 @@ impl Stage {
     }
 
     /// Whether a member could hit this request at all, counted; and what it goes by.
+    #[inline(never)]
     fn eligible(
         &self,
         worker: usize,
@@ -277,6 +289,7 @@ impl Stage {
         }
     }
 
+    #[inline(never)]
     fn strike(
         &self,
         worker: usize,
@@ -313,7 +326,7 @@ impl Stage {
 }
 
 /// What a fault's cohort and its `per` go by for one request; 0 where it has none.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Keys {
     cohort: u64,
     per: u64,
