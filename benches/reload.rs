@@ -88,12 +88,13 @@ async fn measure(file: &Path, routes: u64, turn: Duration, turns: u64) -> io::Re
     Ok(())
 }
 
-/// What changes from one revision to the next: a share, and with it the plan.
+/// What changes from one revision to the next: the share of a fault that looks at every request
+/// and hits none, and with it the plan.
 fn scenario(service: &str, routes: u64, revision: u64) -> String {
     let mut text = format!(
         "[proxy]\nupstream = \"http://{service}\"\nworkers = 1\n[slos.all]\nobjective = \"99%\"\n\
          sli.availability = {{}}\n[faults.f]\nroutes = [\"*\"]\nprobability = \"0.00{}%\"\n\
-         inject.error = 503\n",
+         only = {{ headers = {{ x-not-there = \"1\" }} }}\ninject.error = 503\n",
         revision % 9 + 1
     );
     for n in 0..routes {
@@ -177,6 +178,7 @@ async fn requests(proxy: &str, turn: Duration) -> io::Result<Vec<Duration>> {
 fn client(proxy: &str, n: u64, turn: Duration) -> io::Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(proxy)?;
     stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let gap = Duration::from_micros(1_000_000 / REQUESTS_PER_SECOND);
     let begin = clock::now() + gap * n as u32 / CONNECTIONS as u32;
     let (mut due, mut latencies, mut answer) = (begin, Vec::new(), Vec::new());
