@@ -383,6 +383,12 @@ impl AsyncRead for Socket {
             let taken = left.len().min(buffer.remaining());
             buffer.put_slice(&left[..taken]);
             this.early.from += taken;
+            // And what has come since, in one piece: after a short read hyper would double its buffer.
+            if buffer.remaining() > 0
+                && let Poll::Ready(read) = Pin::new(&mut this.read).poll_read(context, buffer)
+            {
+                return Poll::Ready(read);
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
