@@ -12,7 +12,7 @@ fn count(tally: &Value, status: &str) -> u64 {
 
 fn seed_chaos(upstream: &Program, more: &[&str]) -> Program {
     let mut arguments =
-        vec!["--set", "faults.chaos-delay.inject.latency=\"150ms\"", "--seed", "42"];
+        vec!["--set", "faults.chaos-delay.inject.latency=\"400ms\"", "--seed", "42"];
     arguments.extend(more);
     proxy(SEED_CHAOS, &upstream.url("checkout"), &arguments)
 }
@@ -23,9 +23,9 @@ fn the_seeds_rule() {
     let shop = shop();
     let proxy = seed_chaos(
         &shop,
-        &["--workers", "2", "--set", "slos.fast-answers.sli.latency.threshold=\"120ms\""],
+        &["--workers", "2", "--set", "slos.fast-answers.sli.latency.threshold=\"350ms\""],
     );
-    let tally = python("tally.py", &[&proxy.url("proxy"), "4000", "8", "0.150"]);
+    let tally = python("tally.py", &[&proxy.url("proxy"), "4000", "8", "0.400"]);
     let (errors, good) = (count(&tally, "500"), count(&tally, "200"));
     let slow = tally["slow"].as_u64().unwrap();
     assert_eq!(errors + good, 4000, "{tally}");
@@ -108,7 +108,7 @@ fn the_same_faults_every_run() {
         .iter()
         .map(|workers| {
             let proxy = seed_chaos(&shop, &["--workers", workers]);
-            python("tally.py", &[&proxy.url("proxy"), "120", "1", "0.150"])["sequence"].take()
+            python("tally.py", &[&proxy.url("proxy"), "120", "1", "0.400"])["sequence"].take()
         })
         .collect();
     assert_eq!(sequences[0].as_array().unwrap().len(), 120);

@@ -144,9 +144,13 @@ fn latency_grows_with_load_as_theory_says() {
     let rho = RATE * MEAN / 2.0;
     let theory = MEAN / (1.0 - rho * rho);
     assert!((predicted(0.0) / theory - 1.0).abs() < 0.10, "{} and {theory}", predicted(0.0));
-    let (measured, predicted) = (tally["mean"].as_f64().unwrap(), predicted(overhead));
-    let off = measured / predicted - 1.0;
-    assert!(off.abs() < 0.15, "{measured} s, predicted {predicted} s, overhead {overhead} s");
+    // What the machine adds lies within a slot's time or around it.
+    let (least, most) = (predicted(0.0) * 0.85, predicted(overhead) * 1.15);
+    let measured = tally["mean"].as_f64().unwrap();
+    assert!(
+        (least..most).contains(&measured),
+        "{measured} s, predicted {least}..{most} s, overhead {overhead} s"
+    );
 }
 
 /// The service sees it again, the caller and the SLI do not.
