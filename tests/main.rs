@@ -15,6 +15,7 @@ mod drill;
 mod exact;
 mod faults;
 mod house;
+mod import;
 mod load_faults;
 mod meter;
 mod phases;

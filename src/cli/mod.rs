@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod explain;
 mod export;
+mod import;
 mod load;
 mod output;
 mod progress;
@@ -80,6 +81,9 @@ enum Verb {
     /// Writes what other tools read.
     #[command(subcommand)]
     Export(export::Export),
+    /// Makes a scenario of another tool's rules.
+    #[command(subcommand)]
+    Import(import::Import),
 }
 
 /// Exit codes (see README).
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
         Verb::SampleService(args) => sample::sample(&args),
         Verb::Load(args) => load::load(&args),
         Verb::Export(what) => export::export(&what),
+        Verb::Import(what) => import::import(&what),
     };
     ExitCode::from(code)
 }
