@@ -159,17 +159,13 @@ fn address(
             draft.told(comments, value.at, &what, &why);
             Some(format!("0.0.0.0:{port}"))
         }
-        _ => match text.parse::<SocketAddr>() {
-            Ok(address) => Some(address.to_string()),
-            Err(_) => {
-                let what = format!("proxy `{proxy}` listens at a name, \"{text}\"");
-                let why =
-                    "backburn listens at addresses; write `listen` with the one it stands for";
-                draft.lost(comments, value.at, &what, why);
-                None
-            }
-        },
+        _ => text.parse().ok().map(|address: SocketAddr| address.to_string()),
     };
+    if address.is_none() {
+        let what = format!("proxy `{proxy}` listens at a name, \"{text}\"");
+        let why = "backburn listens at addresses; write `listen` with the one it stands for";
+        draft.lost(comments, value.at, &what, why);
+    }
     match &address {
         Some(taken) if port != 0 && draft.listens_at(taken) => {
             Err(Diagnostic::error(value.at, format!("another proxy listens at {taken}")).into())
