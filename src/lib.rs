@@ -25,6 +25,8 @@ pub mod demo;
 pub mod document;
 // The drill's state machine, and what is armed right now.
 pub mod drill;
+// Other tools' files: one file a format.
+pub mod exchange;
 // Fault kinds: each decides, none acts.
 pub mod fault;
 // Everything that depends on the operating system.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: a room may use those before it.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "clock",
     "diagnostic",
     "dice",
@@ -15,6 +15,7 @@ const ROOMS: [&str; 18] = [
     "fault",
     "scenario",
     "plan",
+    "exchange",
     "sli",
     "budget",
     "drill",

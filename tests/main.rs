@@ -17,6 +17,7 @@ mod faults;
 mod gateway;
 mod h2;
 mod house;
+mod import;
 mod load_faults;
 mod meter;
 mod others;

@@ -1,10 +1,9 @@
 //! `backburn try`: one fault without a file. It always has an end.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -109,7 +108,7 @@ pub(super) fn attempt(args: TryArgs) -> u8 {
     let source = Source { built_in: Some(("try".to_owned(), text.clone())), ..Source::default() };
     let Some(scenario) = run::Scenario::load(source) else { return exit::USAGE };
     if let Some(path) = &args.write {
-        if let Err(error) = write_new(path, &text) {
+        if let Err(error) = output::write_new(path, &text) {
             let why = match error.kind() {
                 ErrorKind::AlreadyExists => "it is there already".to_owned(),
                 _ => error.to_string(),
@@ -133,12 +132,6 @@ pub(super) fn attempt(args: TryArgs) -> u8 {
         &args.progress,
         true,
     )
-}
-
-/// Never over something that is there.
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).open(path)?;
-    file.write_all(text.as_bytes())
 }
 
 /// The same thing as a scenario, as a person would write it.

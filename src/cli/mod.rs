@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod explain;
 mod export;
+mod import;
 mod load;
 mod output;
 mod progress;
@@ -80,6 +81,9 @@ enum Verb {
     /// Writes what other tools read.
     #[command(subcommand)]
     Export(export::Export),
+    /// Makes a scenario of another tool's rules.
+    #[command(subcommand)]
+    Import(import::Import),
 }
 
 /// Help in which `{n}` stands: clap takes it for a line break, unless it is parted by what nobody
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
         Verb::SampleService(args) => sample::sample(&args),
         Verb::Load(args) => load::load(&args),
         Verb::Export(what) => export::export(&what),
+        Verb::Import(what) => import::import(&what),
     };
     ExitCode::from(code)
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::terminal;
 use crate::plan::Plan;
@@ -13,6 +14,12 @@ use crate::report::{Canvas, words};
 pub(super) fn data(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// A new file: never over something that is there.
+pub(super) fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = std::fs::File::options().write(true).create_new(true).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 /// One line for people, or several.
