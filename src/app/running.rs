@@ -59,6 +59,11 @@ impl Running {
             }
             let now = crate::clock::now();
             self.control.tick(now);
+            let unused = self.control.unused();
+            if !unused.is_empty() {
+                // Off the data path, and out of the way of a halt.
+                drop(tokio::task::spawn_blocking(move || drop(unused)));
+            }
             if let Some(path) = &self.halt_file
                 && !self.control.is_halted()
                 && path.exists()

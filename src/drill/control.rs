@@ -64,6 +64,8 @@ struct Whole {
     counters: Counters,
     notes: Vec<Note>,
     recorded: Recorded,
+    /// Stages that others have replaced, until [`Control::unused`] takes them.
+    replaced: Vec<Arc<Stage>>,
 }
 
 /// How long requests have been booked under what, paused or not.
@@ -147,7 +149,13 @@ impl Control {
             stage: Arc::new(ArcSwap::from_pointee(stage)),
             release: watch::Sender::new(Release::default()),
             changed: Notify::new(),
-            drill: Mutex::new(Whole { drill, counters, notes: Vec::new(), recorded }),
+            drill: Mutex::new(Whole {
+                drill,
+                counters,
+                notes: Vec::new(),
+                recorded,
+                replaced: Vec::new(),
+            }),
             ledger,
             id,
             seed: settings.seed,
@@ -223,7 +231,7 @@ impl Control {
     /// Puts what follows from the drill, and a new plan if there is one, on stage; when injection
     /// ends, lets held requests go.
     fn publish(&self, whole: &mut Whole, plan: Option<Arc<Plan>>, now: Instant) {
-        let Whole { drill, counters, recorded, .. } = whole;
+        let Whole { drill, counters, recorded, replaced, .. } = whole;
         let current = self.stage.load_full();
         let scene = scene(drill, self.seed, self.pass_through.is_none(), now);
         let plan = plan.unwrap_or_else(|| Arc::clone(&current.plan));
@@ -241,6 +249,14 @@ impl Control {
                 *release = Release { epoch: release.epoch + 1, per_second };
             });
         }
+        replaced.push(current);
+    }
+
+    /// Replaced stages that no request holds any more, for the caller to drop: a plan of ten
+    /// thousand routes takes a while to take apart, and whoever drops the last reference does it.
+    pub fn unused(&self) -> Vec<Arc<Stage>> {
+        let mut whole = self.whole();
+        whole.replaced.extract_if(.., |stage| Arc::strong_count(stage) == 1).collect()
     }
 
     /// Puts another plan in the place of the one in force: one swap. The drill's clock, its place
@@ -429,5 +445,23 @@ mod tests {
             "20261124-0605-checkout-brownout-x"
         );
         assert!(drill_id(began, "").ends_with("-drill"));
+    }
+
+    /// A stage that a request holds is kept for it, so that whoever asks is the last to drop it.
+    #[test]
+    fn replaced_stages_wait_for_those_who_hold_them() {
+        let text = "[proxy]\nupstream = \"http://127.0.0.1:9000\"\n".to_owned();
+        let (scenario, _) = crate::scenario::read(vec![("t".to_owned(), text)], &[]);
+        let (plan, notes) = crate::plan::compile(&scenario);
+        let plan = Arc::new(plan.unwrap_or_else(|| panic!("{notes:?}")));
+        let settings = Settings { seed: 1, environment: None, hold: false, halt_file: None };
+        let now = crate::clock::now();
+        let control = Control::new(Arc::new(Ledger::new(1)), plan, settings, now);
+        let held = control.stage.load_full();
+        control.pause(now).unwrap();
+        control.resume(now).unwrap();
+        assert_eq!(control.unused().len(), 1, "the paused one; nobody held it");
+        drop(held);
+        assert_eq!((control.unused().len(), control.unused().len()), (1, 0));
     }
 }
