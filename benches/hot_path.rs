@@ -2,6 +2,7 @@
 //! `cargo bench --bench hot_path`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backburn::drill::Stage;
 use backburn::drill::counters::Counters;
@@ -56,9 +57,21 @@ fn routes(criterion: &mut Criterion) {
 }
 
 fn decide(criterion: &mut Criterion) {
-    for count in [0, 1, 3] {
+    let cases = [
+        ("0 faults", 0, ""),
+        ("1 faults", 1, ""),
+        ("3 faults", 3, ""),
+        ("1 even", 1, "spread = \"even\"\n"),
+        ("1 in bursts", 1, "bursts = { on = \"5s\", off = \"30s\" }\n"),
+    ];
+    for (name, count, more) in cases {
         let text: String = (0..count)
-            .map(|n| format!("[faults.f{n}]\nroutes = [\"*\"]\nprobability = \"1%\"\ninject.latency = \"1s\"\n"))
+            .map(|n| {
+                format!(
+                    "[faults.f{n}]\nroutes = [\"*\"]\nprobability = \"1%\"\n{more}\
+                     inject.latency = \"1s\"\n"
+                )
+            })
             .collect();
         let plan = Arc::new(plan_of(&text));
         let now = backburn::clock::now();
@@ -73,10 +86,13 @@ fn decide(criterion: &mut Criterion) {
         let headers = HeaderMap::new();
         let asked = asked(&headers, "t", "/");
         let mut struck = Vec::new();
-        criterion.bench_function(&format!("decide/{count} faults"), |bench| {
+        // The clock goes on by a millisecond a request, as bursts would have it.
+        let mut later = now;
+        criterion.bench_function(&format!("decide/{name}"), |bench| {
             bench.iter(|| {
                 struck.clear();
-                stage.decide(0, 0, &asked, now, &mut struck);
+                later += Duration::from_millis(1);
+                stage.decide(0, 0, &asked, later, &mut struck);
             });
         });
     }

@@ -36,15 +36,14 @@ impl Stream {
     /// The draw that decides who is hit, in billionths: uniform over `[0, 1e9)`. A fault of 5 %
     /// hits where it is below 50,000,000, so that raising the share keeps those already hit.
     pub fn hit(self, n: u64) -> u32 {
-        let draw = self.dice(n, "hit").rng().next_u64();
-        ((u128::from(draw) * 1_000_000_000) >> 64) as u32
+        billionths(self.dice(n, "hit").rng().next_u64())
     }
 
     /// As [`Stream::hit`], for the value that a cohort goes by: the same caller always draws the
     /// same, so that a larger share keeps those already in.
     pub fn member(self, key: u64) -> u32 {
-        let draw = Dice(Xoshiro256PlusPlus::seed_from_u64(mix(self.0 ^ mix(key)))).rng().next_u64();
-        ((u128::from(draw) * 1_000_000_000) >> 64) as u32
+        let mut dice = Dice(Xoshiro256PlusPlus::seed_from_u64(mix(self.0 ^ mix(key))));
+        billionths(dice.rng().next_u64())
     }
 
     /// The n-th request's dice for one purpose: a fault kind's name.
@@ -70,6 +69,44 @@ pub fn random_seed() -> u64 {
         Ok(()) => u64::from(u32::from_le_bytes(bytes)),
         Err(_) => u64::from(std::process::id()),
     }
+}
+
+/// Hits at even distances, in place of a draw for each request: the n-th is hit where n times the
+/// share, from an offset of the stream's own, passes a whole number. Of any k in a row, k times the
+/// share are hit, ± less than 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Even {
+    /// Below the whole, in billionths.
+    offset: u64,
+}
+
+impl Even {
+    const WHOLE: u64 = 1_000_000_000;
+
+    pub fn new(stream: Stream) -> Self {
+        let draw = stream.dice(0, "even").rng().next_u64();
+        Self { offset: billionths(draw).into() }
+    }
+
+    /// Whether the n-th request is hit, by a `share` in billionths. While probabilities climb,
+    /// `climbed` (in billionths, too) is the part of these hits that is left: the others fall out
+    /// at distances that are nearly even again, and each comes back for good.
+    pub fn hits(self, n: u64, share: u32, climbed: u32) -> bool {
+        let share = u64::from(share);
+        // n's whole multiples of the whole turn a whole number of times. At most 2^60: fits.
+        let turned = (n % Self::WHOLE) * share + self.offset;
+        if turned % Self::WHOLE + share < Self::WHOLE {
+            return false;
+        }
+        // Multiples of the golden ratio fill the unit interval most evenly, from any turn on.
+        let turn = (n / Self::WHOLE).wrapping_mul(share).wrapping_add(turned / Self::WHOLE);
+        billionths(turn.wrapping_mul(GOLDEN)) < climbed
+    }
+}
+
+/// A draw of 64 bits as one over `[0, 1e9)`.
+fn billionths(draw: u64) -> u32 {
+    ((u128::from(draw) * 1_000_000_000) >> 64) as u32
 }
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -163,6 +200,49 @@ mod tests {
                 "{share}: {hit}, want {expected} ± {sigma}"
             );
         }
+    }
+
+    proptest::proptest! {
+        /// Windows of every length, from every place on: the running difference between hits and
+        /// `n · p` never differs from itself by a whole hit.
+        #[test]
+        fn an_even_spread_is_even(seed: u64, from: u64, share in 1..=1_000_000_000_u32) {
+            let even = Even::new(Stream::new(seed, "a"));
+            let (mut ahead, mut least, mut most) = (0_i64, 0_i64, 0_i64);
+            for k in 0..2_000 {
+                let hit = even.hits(from.wrapping_add(k), share, 1_000_000_000);
+                ahead += i64::from(hit) * 1_000_000_000 - i64::from(share);
+                (least, most) = (least.min(ahead), most.max(ahead));
+                if from.wrapping_add(k) == u64::MAX {
+                    break;
+                }
+            }
+            proptest::prop_assert!(most - least < 1_000_000_000, "{share}: {least} to {most}");
+        }
+
+        /// A share that climbs adds hits, and never more than are due.
+        #[test]
+        fn an_even_spread_climbs(seed: u64, share: u32, low: u32, high: u32) {
+            let [share, a, b] = [share, low, high].map(|draw| draw % 1_000_000_001);
+            let even = Even::new(Stream::new(seed, "a"));
+            let (low, high) = (a.min(b), a.max(b));
+            let hits = |climbed| (0..20_000).filter(move |n| even.hits(*n, share, climbed));
+            let (few, many): (Vec<u64>, Vec<u64>) = (hits(low).collect(), hits(high).collect());
+            proptest::prop_assert!(few.iter().all(|n| many.binary_search(n).is_ok()));
+            let due = 2e4 * f64::from(share) * f64::from(low) / 1e18;
+            proptest::prop_assert!((few.len() as f64 - due).abs() < 10.0, "{} {due}", few.len());
+        }
+    }
+
+    /// Pinned, as the draws are; and another seed begins elsewhere.
+    #[test]
+    fn an_even_spread_is_the_same_again() {
+        let hits = |seed| {
+            let even = Even::new(Stream::new(seed, "slow"));
+            (0..40).filter(|n| even.hits(*n, 150_000_000, 1_000_000_000)).collect::<Vec<u64>>()
+        };
+        assert_eq!(hits(42), [6, 13, 19, 26, 33, 39]);
+        assert_ne!(hits(42), hits(43));
     }
 
     #[test]

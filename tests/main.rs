@@ -14,6 +14,7 @@ mod demo;
 mod drill;
 mod exact;
 mod faults;
+mod gates;
 mod gateway;
 mod h2;
 mod house;

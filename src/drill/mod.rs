@@ -2,6 +2,7 @@
 //! (`counters`), and the one handle through which the API, signals, the HALT file, reloads and the
 //! clock act on it (`control`).
 
+pub mod bursts;
 pub mod control;
 pub mod counters;
 pub mod reload;

@@ -5,14 +5,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::bursts::Bursts;
 use super::counters::{Active, Counters, OfFault, Ordinal, PerValue};
-use crate::dice::Stream;
+use crate::dice::{Even, Stream};
 use crate::fault::Action;
 use crate::plan::{AFTER, Asked, BEFORE, Fault, FaultId, Phase, Plan, RouteId, Selector, Who};
 use crate::sli::ledger::Skip;
 use crate::sli::{Books, Ledger};
+use crate::units::Share;
 
 use super::state::Position;
+
+/// In billionths.
+const WHOLE: u32 = Share::ONE.billionths();
 
 /// A plan on stage. Who may fire on which route is worked out once, so that a request meets ids
 /// only: neither names nor faults that are off.
@@ -31,6 +36,8 @@ pub struct Stage {
     /// By route: its draws, in file order of their first members.
     by_route: Box<[Box<[usize]>]>,
     ramp: Option<Ramp>,
+    /// When the phase would have begun had it never been paused.
+    began: Instant,
 }
 
 /// What a stage is made of, besides the plan.
@@ -69,6 +76,7 @@ impl Ramp {
 #[derive(Debug)]
 struct Draw {
     stream: Stream,
+    even: Even,
     ordinal: Arc<Ordinal>,
     members: Vec<Member>,
 }
@@ -78,10 +86,12 @@ struct Member {
     id: FaultId,
     /// As the fault has it, without a step to get there.
     who: Who,
-    /// Every request of its routes is eligible, whoever sends it: most faults are so.
+    /// Every request of its routes is eligible, whoever sends it and when: most faults are so.
     plain: bool,
     fault: Arc<Fault>,
     own: OfFault,
+    /// When it comes and goes.
+    bursts: Option<Bursts>,
     /// For each value of its `per`: how many requests were eligible.
     per: Option<Arc<PerValue>>,
 }
@@ -129,8 +139,10 @@ impl Stage {
                 continue;
             }
             let at = *by_stream.entry(&fault.stream).or_insert_with(|| {
+                let stream = Stream::new(seed, &fault.stream);
                 draws.push(Draw {
-                    stream: Stream::new(seed, &fault.stream),
+                    stream,
+                    even: Even::new(stream),
                     ordinal: counters.ordinal(&booked, &fault.stream),
                     members: Vec::new(),
                 });
@@ -141,9 +153,13 @@ impl Stage {
             draws[at].members.push(Member {
                 id: *id,
                 who: fault.who,
-                plain: fault.only.is_empty() && fault.cohort.is_none() && fault.per.is_none(),
+                plain: fault.only.is_empty()
+                    && fault.cohort.is_none()
+                    && fault.per.is_none()
+                    && fault.bursts.is_none(),
                 fault: Arc::clone(fault),
                 own: counters.of(&fault.name),
+                bursts: fault.bursts.map(|bursts| Bursts::new(seed, &fault.name, bursts)),
                 per: fault.per.as_ref().map(|_| counters.per(&booked, &fault.name)),
             });
             by_fault[usize::from(*id)] = Some(at);
@@ -162,7 +178,18 @@ impl Stage {
         let ramp = ramp.map(|over| Ramp { from: phase_began, over });
         let books = ledger.open(Arc::clone(&plan), &booked, phase);
         let (faults, draws) = (faults.into(), draws.into());
-        Self { plan, books, position, injecting, releasing, faults, draws, by_route, ramp }
+        Self {
+            plan,
+            books,
+            position,
+            injecting,
+            releasing,
+            faults,
+            draws,
+            by_route,
+            ramp,
+            began: phase_began,
+        }
     }
 
     /// A fault as it is in this phase.
@@ -214,7 +241,7 @@ impl Stage {
                 let key = if member.plain {
                     self.books.eligible(worker, route, member.id);
                     Keys::default()
-                } else if let Some(key) = self.eligible(worker, route, member, asked) {
+                } else if let Some(key) = self.eligible(worker, route, member, asked, now) {
                     key
                 } else {
                     continue;
@@ -229,10 +256,14 @@ impl Stage {
                 let place = || member.per.as_ref().map_or(n, |per| per.take(key.per));
                 let hit = match member.who {
                     Who::All => match self.ramp {
-                        Some(ramp) => draws() < ramp.climbed(1_000_000_000, now),
+                        Some(ramp) => draws() < ramp.climbed(WHOLE, now),
                         None => true,
                     },
-                    Who::Probability { from, share } => {
+                    Who::Probability { share, even: true, .. } => {
+                        let climbed = self.ramp.map_or(WHOLE, |ramp| ramp.climbed(WHOLE, now));
+                        draw.even.hits(n, share.billionths(), climbed)
+                    }
+                    Who::Probability { from, share, even: false } => {
                         let share = share.billionths();
                         let share = self.ramp.map_or(share, |ramp| ramp.climbed(share, now));
                         draws().checked_sub(from).is_some_and(|above| above < share)
@@ -259,9 +290,15 @@ impl Stage {
         route: RouteId,
         member: &Member,
         asked: &Asked<'_>,
+        now: Instant,
     ) -> Option<Keys> {
         let fault = &member.fault;
         if !fault.only.is_empty() && !fault.only.hold(asked) {
+            return None;
+        }
+        if let Some(bursts) = &member.bursts
+            && !bursts.is_on(now.saturating_duration_since(self.began))
+        {
             return None;
         }
         let key = |selector: &Option<Selector>| match selector {

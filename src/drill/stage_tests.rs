@@ -329,3 +329,89 @@ fn verdicts_are_in_file_order_though_a_group_draws_at_its_first_member() {
     let seen = hits(&stage(&text, 7), 1_000);
     assert!(seen.iter().all(|hit| hit.len() == 2 && hit.is_sorted()), "{seen:?}");
 }
+
+/// Also after a change of the share, in a phase with a ramp, and when a reload begins another
+/// stage.
+#[test]
+fn an_even_spread_goes_on() {
+    let even = |share: &str| fault("a", &format!("probability = \"{share}\"\nspread = \"even\""));
+    let plan = plan(&(even("5%") + PHASES));
+    for (id, share) in [(0, 0.05), (1, 0.25)] {
+        let mut kept = kept();
+        let mut seen = hits(&in_phase(&mut kept, &plan, id), 333);
+        seen.extend(hits(&in_phase(&mut kept, &plan, id), 667));
+        for k in [1, 7, 40, 500] {
+            for window in seen.windows(k) {
+                let hit = window.concat().len() as f64;
+                assert!((hit - k as f64 * share).abs() < 1.0, "{hit} of {k}");
+            }
+        }
+    }
+    let ramp = in_phase(&mut kept(), &plan, 2);
+    let (from, none) = (ramp.began, HeaderMap::new());
+    let hit = |after: u64| {
+        let now = from + Duration::from_secs(after);
+        (0..2_000).filter(|_| !hit_at(&ramp, &none, now).is_empty()).count()
+    };
+    assert_eq!(hit(0), 0);
+    for (after, want) in [(2, 20.0), (5, 50.0), (10, 100.0), (60, 100.0)] {
+        assert!((hit(after) as f64 - want).abs() < 5.0, "{after} s");
+    }
+}
+
+const BURSTS: &str = "bursts = { on = \"5s\", off = \"5s\" }";
+
+/// Which of so many requests, a second apart from `from` on, are hit.
+fn each_second(stage: &Stage, from: Instant, seconds: std::ops::Range<u64>) -> Vec<u64> {
+    let none = HeaderMap::new();
+    let hit = |n: &u64| !hit_at(stage, &none, from + Duration::from_secs(*n)).is_empty();
+    seconds.filter(hit).collect()
+}
+
+/// In a calm nobody is eligible and no ordinal is taken; a member of a group leaves its slice empty.
+#[test]
+fn a_calm_takes_no_ordinal() {
+    let alone = stage(&fault("a", BURSTS), 7);
+    let hit = each_second(&alone, alone.began, 0..400);
+    assert!((100..300).contains(&hit.len()), "{}", hit.len());
+    assert_eq!(alone.draws[0].ordinal.take(), hit.len() as u64);
+
+    let group = |name, more| fault(name, &format!("group = \"g\"\nprobability = \"50%\"\n{more}"));
+    let both = stage(&(group("a", BURSTS) + &group("b", "")), 7);
+    let none = HeaderMap::new();
+    let seen: Vec<_> =
+        (0..400).map(|n| hit_at(&both, &none, both.began + Duration::from_secs(n))).collect();
+    let steady = hits(&stage(&(group("a", "") + &group("b", "")), 7), 400);
+    for (n, (seen, steady)) in seen.iter().zip(&steady).enumerate() {
+        let calm = !hit.contains(&(n as u64));
+        assert_eq!(*seen, if calm && *steady == [0] { vec![] } else { steady.clone() }, "{n}");
+    }
+}
+
+/// A pause stops the clock they go by, and a reload does not disturb it; the next phase has the
+/// same bursts from its own beginning.
+#[test]
+fn bursts_go_by_the_drill_clock() {
+    use crate::drill::control::{Control, Settings};
+    let phases = "[[phases]]\nname = \"x\"\nfor = \"400s\"\nfaults = [\"a\"]\n\
+                  [[phases]]\nname = \"y\"\nfor = \"400s\"\nfaults = [\"a\"]\n";
+    let plan = plan(&(fault("a", BURSTS) + phases));
+    let other = self::plan(&(fault("b", "first = 1") + &fault("a", BURSTS) + phases));
+    let settings = Settings { seed: 7, environment: None, hold: false, halt_file: None };
+    let start = crate::clock::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let control = Control::new(Arc::new(Ledger::new(1)), plan, settings, start);
+    let alone = stage(&fault("a", BURSTS), 7);
+    let want = each_second(&alone, alone.began, 0..400);
+
+    let mut seen = each_second(&control.stage.load(), start, 0..100);
+    control.pause(at(100)).unwrap();
+    assert_eq!(each_second(&control.stage.load(), start, 100..600), [0; 0]);
+    control.resume(at(600)).unwrap();
+    seen.extend(each_second(&control.stage.load(), at(500), 100..200));
+    control.adopt(other, at(700));
+    seen.extend(each_second(&control.stage.load(), at(500), 200..400));
+    assert_eq!(seen, want);
+    control.tick(at(900));
+    assert_eq!(each_second(&control.stage.load(), at(900), 0..400), want);
+}

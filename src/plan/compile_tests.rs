@@ -169,8 +169,8 @@ fn a_group_owns_slices_in_file_order_and_safety_adds_them() {
     assert_eq!(
         slices,
         [
-            Who::Probability { from: 0, share: share(20) },
-            Who::Probability { from: 200_000_000, share: share(10) },
+            Who::Probability { from: 0, share: share(20), even: false },
+            Who::Probability { from: 200_000_000, share: share(10), even: false },
             Who::Every(4),
         ]
     );

@@ -25,7 +25,15 @@ pub struct Asked<'a> {
     pub client: Option<IpAddr>,
 }
 
+/// `1` spares a request all faults, where `[proxy] client_control` lets callers say so.
+pub const SKIP: HeaderName = HeaderName::from_static("x-backburn-skip");
+
 impl Asked<'_> {
+    /// The caller wants no fault.
+    pub fn opts_out(&self) -> bool {
+        self.headers.get(SKIP).is_some_and(|value| value == "1")
+    }
+
     /// A health check, by its path (`/healthz`, `/livez`, `/readyz`, `/-/…`, gRPC's) or by its agent
     /// (kube-probe, ELB-HealthChecker, GoogleHC).
     pub fn is_health_check(&self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Fault, Phase, Plan, Route, Service, Who};
+use super::{Bursts, Conditions, Fault, Phase, Plan, Route, Service, Who};
 use crate::units::show_duration;
 
 /// What a reload does, in words, one change a line.
@@ -99,6 +99,13 @@ fn whole(old: &Plan, new: &Plan, found: &mut Changes) {
         found.changed.push(format!("proxy.max_held: {was} → {is}"));
         if is > was {
             found.widened.push(format!("more requests may be held at once: {was} → {is}"));
+        }
+    }
+    if old.proxy.client_control != new.proxy.client_control {
+        let (was, is) = (old.proxy.client_control, new.proxy.client_control);
+        found.changed.push(format!("proxy.client_control: {was} → {is}"));
+        if was {
+            found.widened.push("callers cannot opt out of faults any more".to_owned());
         }
     }
 }
@@ -239,6 +246,19 @@ fn fault_widens(was: &Fault, is: &Fault, at: &str, found: &mut Changes) {
     }
     if higher(was.max_active.map(u64::from), is.max_active.map(u64::from)) {
         wider(": its `max_active` is higher or gone".to_owned());
+    }
+    if let Some(before) = was.bursts
+        && is.bursts != was.bursts
+    {
+        let shown =
+            |Bursts { on, off }| format!("{} on, {} off", show_duration(on), show_duration(off));
+        match is.bursts {
+            None => wider(" is not on in bursts only any more".to_owned()),
+            Some(now) if now.on > before.on || now.off < before.off => {
+                wider(format!(": its bursts: {} → {}", shown(before), shown(now)));
+            }
+            Some(_) => {}
+        }
     }
     if was.kinds != is.kinds {
         // Which of two harms is the greater is for people to say.

@@ -139,11 +139,44 @@ fn what_widens_is_told_first() {
     }
 }
 
+/// Callers that could opt out, and a fault that came in bursts only.
+#[test]
+fn what_spared_some_widens_when_it_goes() {
+    let with = |control: &str, bursts: &str| {
+        let text = BASE.replace("limit = 100", &format!("limit = 100\n{bursts}"));
+        plan(&format!("proxy.client_control = {control}\n{text}"))
+    };
+    let often = "bursts = { on = \"5s\", off = \"30s\" }";
+    let seldom = "bursts = { on = \"4s\", off = \"40s\" }";
+    for (was, is, widened) in [
+        (often, "", " is not on in bursts only any more"),
+        (seldom, often, ": its bursts: 4s on, 40s off → 5s on, 30s off"),
+    ] {
+        let found = changes(&with("true", was), &with("true", is));
+        assert_eq!(found.widened, [format!("fault `slow`{widened}")]);
+        let found = changes(&with("true", is), &with("true", was));
+        assert!(found.widened.is_empty() && found.changed.contains(&"fault `slow`".to_owned()));
+    }
+    let phase = |set: &str| {
+        let text = BASE.replace("limit = 100", &format!("limit = 100\n{often}"));
+        plan(&text.replace("faults = [\"slow\"]", &format!("faults = [\"slow\"]\n{set}")))
+    };
+    let found = changes(&phase(""), &phase("set.slow.bursts.off = \"10s\""));
+    let widened = "phase `storm`: fault `slow`: its bursts: 5s on, 30s off → 5s on, 10s off";
+    assert_eq!(found.widened, [widened]);
+    let found = changes(&with("true", ""), &with("false", ""));
+    assert_eq!(found.widened, ["callers cannot opt out of faults any more"]);
+    assert_eq!(found.changed, ["proxy.client_control: true → false"]);
+    assert!(changes(&with("false", ""), &with("true", "")).widened.is_empty());
+}
+
 #[test]
 fn what_narrows_is_only_told_as_changed() {
     for (from, to, changed) in [
         ("\"5%\"", "\"4%\"", "fault `slow`"),
         ("limit = 100", "limit = 99", "fault `slow`"),
+        ("limit = 100", "limit = 100\nspread = \"even\"", "fault `slow`"),
+        ("limit = 100", "limit = 100\nbursts = { on = \"1s\", off = \"1s\" }", "fault `slow`"),
         ("faults = [\"slow\"]", "", "phase `storm`"),
         ("for = \"5m\"", "for = \"6m\"", "phase `storm`"),
         ("objective = \"99%\"", "objective = \"99.9%\"", "SLO `all`"),

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, Method};
 use serde::Serialize;
 
 use super::matcher::canonical;
-use super::{Asked, Fault, Phase, Plan, Rule, Segment, ServiceId, Who, matcher};
-use crate::units::Share;
+use super::{Asked, Bursts, Fault, Phase, Plan, Rule, SKIP, Segment, ServiceId, Who, matcher};
+use crate::units::{Share, show_duration};
 
 /// What would become of one request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -133,7 +133,7 @@ pub struct Chance {
     pub but: Vec<String>,
     /// What it does, kind by kind.
     pub does: Vec<String>,
-    /// From 0 to 1, where the fault has one: not `first`.
+    /// From 0 to 1, where the fault has one: not `first`. With bursts, over all of the time.
     pub chance: Option<f64>,
 }
 
@@ -152,6 +152,8 @@ pub fn explain(plan: &Plan, asked: &Asked<'_>, phase: Option<&Phase>) -> Explana
         Some("it is a health check (`[safety] fault_health` is not set)".to_owned())
     } else if service.never {
         Some(format!("service `{}` lies in `[safety] never`", service.name))
+    } else if plan.proxy.client_control && asked.opts_out() {
+        Some(format!("its caller opts out with `{SKIP}: 1`"))
     } else {
         None
     };
@@ -271,6 +273,16 @@ fn chance(fault: &Fault) -> Chance {
     if let Some(group) = fault.stream.strip_prefix("group/") {
         but.push(format!("never together with others of group `{group}`"));
     }
+    if matches!(fault.who, Who::Probability { even: true, .. }) {
+        but.push("evenly spread".to_owned());
+    }
+    if let Some(bursts) = fault.bursts {
+        let [on, off] = [bursts.on, bursts.off].map(show_duration);
+        let share = bursts.duty() * 100.0;
+        but.push(format!(
+            "in bursts of {on} on average, {off} apart: on for {share:.1}% of the time"
+        ));
+    }
     if let Some(limit) = fault.limit {
         but.push(format!("off after {limit} hits"));
     }
@@ -283,6 +295,7 @@ fn chance(fault: &Fault) -> Chance {
         Who::Every(every) => Some(1.0 / every.max(1) as f64),
         Who::First(_) => None,
     };
+    let chance = chance.map(|chance| chance * fault.bursts.map_or(1.0, Bursts::duty));
     Chance {
         name: fault.name.to_string(),
         who: fault.who.to_string(),

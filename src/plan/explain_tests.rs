@@ -3,6 +3,7 @@ use super::*;
 const TEXT: &str = r#"
 [proxy]
 upstream = "http://127.0.0.1:9000"
+client_control = true
 [routes.pay]
 path = "/pay/{id}"
 methods = ["POST"]
@@ -21,7 +22,9 @@ probability = "20%"
 inject.latency = "300ms"
 [faults.broken]
 routes = ["*"]
-probability = "5%"
+probability = "20%"
+spread = "even"
+bursts = { on = "10s", off = "30s" }
 inject.error = 503
 [faults.some]
 routes = ["pay"]
@@ -68,6 +71,9 @@ fn a_request_meets_its_route_and_its_faults() {
     assert_eq!(names, ["slow", "broken"]);
     assert_eq!(storm.faults[0].does, ["waits 300ms"]);
     assert!((storm.any.unwrap() - 0.24).abs() < 1e-12, "20 % and 5 % make 24 %");
+    assert_eq!(storm.faults[1].who, "20%");
+    let but = ["evenly spread", "in bursts of 10s on average, 30s apart: on for 25.0% of the time"];
+    assert_eq!(storm.faults[1].but, but);
     let no_user = "the request has no `header:x-user`, which its `cohort` goes by";
     assert_eq!(why(&storm.other_faults, "some"), no_user);
     assert!(why(&storm.other_faults, "off").contains("switched off"));
@@ -76,6 +82,9 @@ fn a_request_meets_its_route_and_its_faults() {
 #[test]
 fn what_is_never_faulted_says_why() {
     assert_eq!(explained("GET", "/health", &[]).spared.unwrap(), "its route is protected");
+    let seen = explained("POST", "/pay/1", &[("x-backburn-skip", "1")]);
+    assert_eq!(seen.spared.unwrap(), "its caller opts out with `x-backburn-skip: 1`");
+    assert_eq!(explained("POST", "/pay/1", &[("x-backburn-skip", "0")]).spared, None);
     let seen = explained("GET", "/pay/1", &[]);
     assert_eq!(seen.route, "rest");
     assert_eq!(why(&seen.other_routes, "pay"), "the method is not POST");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::compile::unknown;
 use super::routes::conditions;
-use super::{Fault, FaultId, Route, Selector, Service, Who};
+use super::{Bursts, Fault, FaultId, Route, Selector, Service, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::scenario::{FaultSpec, Scenario};
 use crate::units::Share;
@@ -60,6 +60,7 @@ pub(super) fn fault(
     notes: &mut Diagnostics,
 ) -> Fault {
     let who = who(spec, &mut groups.0, notes);
+    spread(spec, notes);
     let mut kinds = Vec::new();
     for inject in &spec.inject {
         match inject.value.compile() {
@@ -85,9 +86,45 @@ pub(super) fn fault(
         who,
         limit: spec.limit.as_ref().map(|limit| limit.value),
         max_active: spec.max_active.as_ref().map(|most| most.value),
+        bursts: bursts(spec, notes),
         mark: spec.mark.as_ref().is_none_or(|mark| mark.value),
         optional: spec.optional.as_ref().is_some_and(|optional| optional.value),
         kinds: kinds.into(),
+    }
+}
+
+fn bursts(spec: &FaultSpec, notes: &mut Diagnostics) -> Option<Bursts> {
+    let bursts = spec.bursts.as_ref()?;
+    for (what, length) in [("a burst", &bursts.on), ("the calm after a burst", &bursts.off)] {
+        if length.value.is_zero() {
+            notes.push(Diagnostic::error(length.at, format!("{what} lasts some time")));
+        }
+    }
+    Some(Bursts { on: bursts.on.value, off: bursts.off.value })
+}
+
+/// What `spread = "even"` goes with.
+fn spread(spec: &FaultSpec, notes: &mut Diagnostics) {
+    let Some(at) = spec.even else { return };
+    let others = [
+        spec.group.as_ref().map(|group| ("group", group.at)),
+        spec.cohort.as_ref().map(|cohort| ("cohort", cohort.at)),
+        spec.first.as_ref().map(|first| ("first", first.at)),
+        spec.every.as_ref().map(|every| ("every", every.at)),
+    ];
+    let mut alone = true;
+    for (key, other) in others.into_iter().flatten() {
+        alone = false;
+        notes.push(
+            Diagnostic::error(at, format!("an even spread does not go with `{key}`"))
+                .also(other, "given here"),
+        );
+    }
+    if alone && spec.probability.is_none() {
+        notes.push(
+            Diagnostic::error(at, "an even spread needs a `probability`")
+                .hint("the share of requests that is hit"),
+        );
     }
 }
 
@@ -203,7 +240,7 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
     let share = spec.probability.as_ref().map(|share| share.value);
     let Some(group) = &spec.group else {
         return match (share, &spec.first, &spec.every) {
-            (Some(share), ..) => Who::Probability { from: 0, share },
+            (Some(share), ..) => Who::Probability { from: 0, share, even: spec.even.is_some() },
             (_, Some(first), _) => Who::First(first.value),
             (.., Some(every)) => Who::Every(every.value),
             _ => Who::All,
@@ -267,7 +304,7 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
         );
     }
     known.taken = u32::try_from(sum).unwrap_or(u32::MAX).min(Share::ONE.billionths());
-    Who::Probability { from, share }
+    Who::Probability { from, share, even: false }
 }
 
 /// `[safety] max_faulted`: the chance that any of the active faults hits, on any route.

@@ -26,7 +26,7 @@ pub mod tls;
 mod warnings;
 
 pub use compile::compile;
-pub use condition::{Asked, Conditions, Selector};
+pub use condition::{Asked, Conditions, SKIP, Selector};
 pub use matcher::{Matcher, Rule, Segment};
 pub use proxy::Proxy;
 pub use safety::Safety;
@@ -118,6 +118,8 @@ pub struct Fault {
     pub limit: Option<u64>,
     /// How many requests it hits at the same time, at most.
     pub max_active: Option<u32>,
+    /// When it comes and goes; `None`: it stays.
+    pub bursts: Option<Bursts>,
     /// The answer carries `x-backburn-fault: NAME`.
     pub mark: bool,
     /// A verdict does not need it to have taken effect.
@@ -147,6 +149,22 @@ pub struct Phase {
     pub faults: Box<[(FaultId, Arc<Fault>)]>,
 }
 
+/// How long a fault is on and off in turns, on average.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bursts {
+    /// Neither is zero.
+    pub on: Duration,
+    pub off: Duration,
+}
+
+impl Bursts {
+    /// The share of the time that it is on, in the long run: 5 s on and 15 s off are 25 %.
+    pub fn duty(self) -> f64 {
+        let (on, off) = (self.on.as_secs_f64(), self.off.as_secs_f64());
+        on / (on + off)
+    }
+}
+
 /// Who is hit, of the requests eligible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
@@ -156,6 +174,8 @@ pub enum Who {
     Probability {
         from: u32,
         share: Share,
+        /// At even distances instead of by a draw for each.
+        even: bool,
     },
     /// The first `n` by ordinal.
     First(u64),

@@ -161,7 +161,7 @@ fn versions(
 
 /// Its slice of the group's draw does not end within it.
 fn overflows(fault: &Fault) -> bool {
-    let Who::Probability { from, share } = fault.who else { return false };
+    let Who::Probability { from, share, .. } = fault.who else { return false };
     u64::from(from) + u64::from(share.billionths()) > u64::from(Share::ONE.billionths())
 }
 

@@ -16,6 +16,8 @@ pub struct Proxy {
     pub workers: Option<u16>,
     /// Default 10,000.
     pub max_held: u32,
+    /// Callers may opt out of all faults, request by request. Default false.
+    pub client_control: bool,
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub forwarded: Forwarded,
@@ -96,6 +98,7 @@ pub(super) fn compile(spec: &ProxySpec, notes: &mut Diagnostics) -> Proxy {
             .map_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8900), |listen| listen.value),
         workers: spec.workers.as_ref().map(|workers| workers.value),
         max_held: held.map_or(10_000, |held| held.value),
+        client_control: spec.client_control.as_ref().is_some_and(|may| may.value),
         timeouts: timeouts(&spec.timeouts),
         limits: limits(spec, notes),
         forwarded: match spec.forwarded.as_ref().map(|word| word.value) {

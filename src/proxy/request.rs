@@ -27,7 +27,7 @@ use super::upstream::{Unanswered, Way};
 use super::worker::Worker;
 use crate::fault::{Answer, At, How};
 use crate::plan::proxy::Proxy;
-use crate::plan::{Asked, HostHeader, Plan, Protocol, RouteId, Service, ServiceId};
+use crate::plan::{Asked, HostHeader, Plan, Protocol, RouteId, SKIP, Service, ServiceId};
 use crate::sli::ledger::Skip;
 use crate::sli::{End, Origin};
 
@@ -307,6 +307,10 @@ fn address(
     conn: &Conn,
 ) {
     admit::count_down(head);
+    if proxy.client_control {
+        // It was for us.
+        head.headers.remove(SKIP);
+    }
     let from_h2 = head.version == Version::HTTP_2;
     if from_h2
         && let Some(authority) = head.uri.authority()
@@ -360,9 +364,16 @@ fn decide(
     if !stage.plan.safety.fault_health && asked.is_health_check() {
         return None;
     }
-    if stage.is_never(service) {
+    let spared = if stage.is_never(service) {
+        Some(Skip::Never)
+    } else if stage.plan.proxy.client_control && asked.opts_out() {
+        Some(Skip::Client)
+    } else {
+        None
+    };
+    if let Some(reason) = spared {
         for fault in stage.armed(route) {
-            stage.books.skipped(worker.id, fault, Skip::Never);
+            stage.books.skipped(worker.id, fault, reason);
         }
         return None;
     }

@@ -114,7 +114,7 @@ static FAULT: TableKeys = TableKeys {
 };
 
 /// What says where a fault is and stays the same all through a drill.
-const FIXED: [Key; 6] = [
+const FIXED: [Key; 7] = [
     Key::new("routes", NAMES, "Route names, or `[\"*\"]`: every unprotected route.").required(),
     Key::new("only", Value::Table(&ONLY), "Of those requests, only these."),
     Key::new("group", Value::Name, "Members of a group exclude each other."),
@@ -123,12 +123,18 @@ const FIXED: [Key; 6] = [
         Value::Selector,
         "Makes `probability` a share of callers: always in or out.",
     ),
+    Key::new(
+        "spread",
+        Value::Word(&["random", "even"]),
+        "`even`: of any k requests in a row, k times `probability` are hit, ± less than 1.",
+    )
+    .default("\"random\""),
     Key::new("per", Value::Selector, "Counts `first`, `every` and `limit` for each caller."),
     Key::new("optional", Value::Bool, "It need not take effect for a verdict.").default("false"),
 ];
 
 /// What a phase or a live override may change.
-const ADJUSTABLE: [Key; 7] = [
+const ADJUSTABLE: [Key; 8] = [
     Key::new("probability", Value::Share, "The share of requests that is hit."),
     Key::new("first", COUNT, "The first so many are hit."),
     Key::new("every", COUNT, "3: the 3rd, 6th, … is hit."),
@@ -138,6 +144,7 @@ const ADJUSTABLE: [Key; 7] = [
         Value::Integer { min: 1, max: 1_000_000 },
         "At most so many requests are hit at the same time.",
     ),
+    Key::new("bursts", Value::Table(&BURSTS), "It comes and goes: acts in bursts only."),
     Key::new("enabled", Value::Bool, "Whether it is on at all.").default("true"),
     Key::new("mark", Value::Bool, "Whether answers carry `x-backburn-fault`.").default("true"),
 ];
@@ -166,6 +173,17 @@ static ONLY: TableKeys = TableKeys {
         Key::new("headers", MATCHES, "What header fields must say."),
         Key::new("query", MATCHES, "What query parameters must say."),
         Key::new("clients", NAMES, "Addresses or networks, as in `[\"10.0.0.0/8\"]`."),
+    ],
+    short: None,
+};
+
+static BURSTS: TableKeys = TableKeys {
+    name: "faults.NAME.bursts",
+    doc: "Bursts and the calm between them, each as long as chance has it; the same seed, the same \
+          bursts. Requests in a calm are not eligible.",
+    keys: &[
+        Key::new("on", Value::Duration, "How long a burst lasts on average.").required(),
+        Key::new("off", Value::Duration, "How long a calm lasts on average.").required(),
     ],
     short: None,
 };

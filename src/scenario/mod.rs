@@ -187,6 +187,9 @@ pub struct FaultSpec {
     pub only: OnlySpec,
     pub cohort: Option<Located<String>>,
     pub per: Option<Located<String>>,
+    /// `spread = "even"`.
+    pub even: Option<Place>,
+    pub bursts: Option<BurstsSpec>,
     pub optional: Option<Located<bool>>,
     pub max_active: Option<Located<u32>>,
     pub probability: Option<Located<Share>>,
@@ -198,6 +201,13 @@ pub struct FaultSpec {
     pub mark: Option<Located<bool>>,
     /// The `inject.*` kinds in file order.
     pub inject: Vec<Located<fault::Spec>>,
+}
+
+/// `faults.NAME.bursts`: mean lengths.
+#[derive(Debug, Clone)]
+pub struct BurstsSpec {
+    pub on: Located<Duration>,
+    pub off: Located<Duration>,
 }
 
 #[derive(Debug, Clone)]

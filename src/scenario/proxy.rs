@@ -18,6 +18,12 @@ pub(super) static PROXY: TableKeys = TableKeys {
         Key::new("upstream", Value::Url, "Short form for one service named `target`."),
         Key::new("workers", Value::Integer { min: 1, max: 1024 }, "Threads.").default("cores"),
         Key::new("max_held", HELD, "Requests held at once.").default("10000"),
+        Key::new(
+            "client_control",
+            Value::Bool,
+            "`x-backburn-skip: 1` spares a request all faults.",
+        )
+        .default("false"),
         Key::new("timeouts", Value::Table(&TIMEOUTS), "How long anything may take."),
         Key::new("limits", Value::Table(&LIMITS), "How much anybody may ask for."),
         Key::new(
@@ -85,6 +91,7 @@ pub struct ProxySpec {
     pub upstream: Option<Located<String>>,
     pub workers: Option<Located<u16>>,
     pub max_held: Option<Located<u32>>,
+    pub client_control: Option<Located<bool>>,
     pub timeouts: TimeoutsSpec,
     pub limits: LimitsSpec,
     /// `append`, `replace` or `off`.
@@ -125,6 +132,7 @@ pub(super) fn read(table: &mut Table<'_, '_>) -> ProxySpec {
         upstream,
         workers: table.integer("workers"),
         max_held: table.integer("max_held"),
+        client_control: table.boolean("client_control"),
         timeouts: timeouts.map(|node| read_timeouts(node.table(table.notes))).unwrap_or_default(),
         limits: limits.map(|node| read_limits(node.table(table.notes))).unwrap_or_default(),
         forwarded: table.word("forwarded"),

@@ -2,8 +2,8 @@
 
 use super::adjust::{Adjustment, adjusted};
 use super::{
-    Clock, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, Population, RouteSpec,
-    SafetySpec, Says, Scenario, ServiceSpec, SliSpec, SloSpec, StatusPattern, Widening,
+    BurstsSpec, Clock, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, Population,
+    RouteSpec, SafetySpec, Says, Scenario, ServiceSpec, SliSpec, SloSpec, StatusPattern, Widening,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::document::{Content, Entry, Node, Table};
@@ -204,6 +204,8 @@ fn fault(name: Located<String>, table: &mut Table<'_, '_>) -> FaultSpec {
         only: only(table),
         cohort: table.text("cohort"),
         per: table.text("per"),
+        even: table.word("spread").filter(|spread| spread.value == "even").map(|even| even.at),
+        bursts: bursts(table),
         optional: table.boolean("optional"),
         max_active: table.integer("max_active"),
         probability: table.share("probability"),
@@ -225,6 +227,12 @@ fn only(table: &mut Table<'_, '_>) -> OnlySpec {
         query: matches(&mut table, "query"),
         clients: table.text_list("clients"),
     }
+}
+
+fn bursts(table: &mut Table<'_, '_>) -> Option<BurstsSpec> {
+    let mut table = table.table("bursts")?;
+    let (on, off) = (table.duration("on"), table.duration("off"));
+    Some(BurstsSpec { on: on?, off: off? })
 }
 
 fn matches(table: &mut Table<'_, '_>, key: &str) -> Vec<MatchSpec> {

@@ -40,10 +40,12 @@ pub enum Skip {
     TooLarge,
     /// As many copies as may be are on their way.
     TooMany,
+    /// The caller has opted out.
+    Client,
 }
 
 impl Skip {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MaxHeld,
         Self::Limit,
         Self::Never,
@@ -52,6 +54,7 @@ impl Skip {
         Self::NoLength,
         Self::TooLarge,
         Self::TooMany,
+        Self::Client,
     ];
 
     pub fn label(self) -> &'static str {
@@ -64,6 +67,7 @@ impl Skip {
             Self::NoLength => "no_length",
             Self::TooLarge => "too_large",
             Self::TooMany => "too_many",
+            Self::Client => "client",
         }
     }
 }
