@@ -37,13 +37,13 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn all() -> Vec<(String, String)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+/// The Rust files of a directory, by their names within it, and their texts.
+fn all(directory: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let mut found = Vec::new();
-    sources(&src, &mut found);
-    assert!(found.len() > 40, "only {} files", found.len());
+    sources(&root, &mut found);
     let named = found.into_iter().map(|path| {
-        let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
         (name, fs::read_to_string(path).unwrap())
     });
     named.collect()
@@ -61,7 +61,9 @@ fn named(line: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn imports_point_down() {
     let mut breaches = Vec::new();
-    for (file, text) in all() {
+    let files = all("src");
+    assert!(files.len() > 40, "only {} files", files.len());
+    for (file, text) in files {
         let room = file.split(['/', '.']).next().unwrap();
         let Some(level) = ROOMS.iter().position(|known| *known == room) else {
             assert!(["lib", "main", "cli"].contains(&room), "{file} is in no room");
@@ -83,9 +85,11 @@ fn imports_point_down() {
 
 #[test]
 fn one_idea_a_file() {
-    for (file, text) in all() {
-        let lines = text.lines().count();
-        assert!(lines <= 600, "{file} has {lines} lines");
+    for directory in ["src", "tests", "benches"] {
+        for (file, text) in all(directory) {
+            let lines = text.lines().count();
+            assert!(lines <= 600, "{directory}/{file} has {lines} lines");
+        }
     }
 }
 

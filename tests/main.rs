@@ -34,3 +34,4 @@ mod terminal;
 mod timeouts;
 mod tls;
 mod upstream;
+mod views;

@@ -2,16 +2,15 @@
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::progress::ProgressArgs;
-use super::{exit, load, output, run};
+use super::{args, exit, output, run};
 use crate::app::{Options, Source};
-use crate::units::{self, Share, show_duration};
+use crate::units::{Share, show_duration};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -29,7 +28,7 @@ pub(super) struct TryArgs {
     #[command(flatten)]
     harm: Harm,
     /// The share of requests that is hit [default: all].
-    #[arg(long, env = "BACKBURN_TRY_PROBABILITY", value_parser = share, value_name = "SHARE")]
+    #[arg(long, env = "BACKBURN_TRY_PROBABILITY", value_parser = args::share, value_name = "SHARE")]
     probability: Option<Share>,
     /// Which requests: a method and a path, or a path alone [default: all but health checks].
     #[arg(long, env = "BACKBURN_TRY_ROUTE", value_name = "[METHOD] PATH")]
@@ -39,19 +38,15 @@ pub(super) struct TryArgs {
         long = "for",
         env = "BACKBURN_TRY_FOR",
         default_value = "2m",
-        value_parser = load::duration,
+        value_parser = args::duration,
         value_name = "DURATION"
     )]
     length: Duration,
     /// Writes the same as a scenario, to a file that is not there yet.
     #[arg(long, env = "BACKBURN_TRY_WRITE", value_name = "FILE")]
     write: Option<PathBuf>,
-    /// Where requests come in [default: 127.0.0.1:8900]; port 0 takes a free one.
-    #[arg(long, env = "BACKBURN_LISTEN", value_parser = output::address, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
-    /// Where the API and metrics are [default: 127.0.0.1:8901].
-    #[arg(long, env = "BACKBURN_ADMIN_LISTEN", value_parser = output::address, value_name = "ADDR")]
-    admin_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    listen: args::Listen,
     /// The same seed gives the same faults [default: random].
     #[arg(long, env = "BACKBURN_SEED")]
     seed: Option<u64>,
@@ -70,7 +65,7 @@ pub(super) struct TryArgs {
 #[group(required = true, multiple = true)]
 struct Harm {
     /// They wait this much longer.
-    #[arg(long, env = "BACKBURN_TRY_LATENCY", value_parser = load::duration, value_name = "DURATION")]
+    #[arg(long, env = "BACKBURN_TRY_LATENCY", value_parser = args::duration, value_name = "DURATION")]
     latency: Option<Duration>,
     /// They are answered with this status.
     #[arg(
@@ -88,13 +83,6 @@ struct Harm {
         value_name = "HOW"
     )]
     abort: Option<String>,
-}
-
-fn share(text: &str) -> Result<Share, String> {
-    units::share(text).map_err(|why| match why.hint {
-        Some(hint) => format!("{}; {hint}", why.message),
-        None => why.message,
-    })
 }
 
 pub(super) fn attempt(args: TryArgs) -> u8 {
@@ -123,8 +111,8 @@ pub(super) fn attempt(args: TryArgs) -> u8 {
     run::run_drill(
         Options {
             seed: args.seed,
-            listen: args.listen,
-            admin_listen: args.admin_listen,
+            listen: args.listen.listen,
+            admin_listen: args.listen.admin_listen,
             data,
             ready_file: args.ready_file,
             ..scenario.options()

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::progress::{Progress, ProgressArgs};
-use super::{exit, load, output, run};
+use super::{args, exit, load, output, run};
 use crate::app::{self, Options, Running, Source};
 use crate::demo::load::{Load, Meter, run as send};
 use crate::demo::shop::{self, Shop};
@@ -34,12 +34,12 @@ pub(super) struct DemoArgs {
         long = "for",
         env = "BACKBURN_DEMO_FOR",
         default_value = "90s",
-        value_parser = load::duration,
+        value_parser = args::duration,
         value_name = "DURATION"
     )]
     duration: Duration,
     /// Requests a second.
-    #[arg(long, env = "BACKBURN_DEMO_RPS", default_value_t = 50.0)]
+    #[arg(long, env = "BACKBURN_DEMO_RPS", default_value = "50", value_parser = args::rate)]
     rps: f64,
     /// The same seed gives the same faults.
     #[arg(long, env = "BACKBURN_SEED")]
@@ -53,10 +53,6 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn demo(args: &DemoArgs) -> u8 {
-    if !load::is_rate(args.rps) {
-        output::say(load::BAD_RATE);
-        return exit::USAGE;
-    }
     if phase(args).is_zero() {
         output::say("--for is too short for three phases");
         return exit::USAGE;

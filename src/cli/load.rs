@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{exit, output};
+use super::{args, exit, output};
 use crate::demo::client::BadUrl;
 use crate::demo::load::{Load, Meter, Template, run};
 use crate::demo::tally::Tally;
-use crate::units;
+use crate::units::show_duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = super::braced("\
@@ -25,14 +25,14 @@ pub(super) struct LoadArgs {
     #[arg(env = "BACKBURN_URL")]
     url: String,
     /// Requests a second.
-    #[arg(long, env = "BACKBURN_LOAD_RPS", default_value_t = 50.0)]
+    #[arg(long, env = "BACKBURN_LOAD_RPS", default_value = "50", value_parser = args::rate)]
     rps: f64,
     /// For how long requests are due.
     #[arg(
         long = "for",
         env = "BACKBURN_LOAD_FOR",
         default_value = "30s",
-        value_parser = duration,
+        value_parser = args::duration,
         value_name = "DURATION"
     )]
     duration: Duration,
@@ -58,7 +58,7 @@ pub(super) struct LoadArgs {
         long,
         env = "BACKBURN_LOAD_SLOW",
         default_value = "1s",
-        value_parser = duration,
+        value_parser = args::duration,
         value_name = "DURATION"
     )]
     slow: Duration,
@@ -67,7 +67,7 @@ pub(super) struct LoadArgs {
         long,
         env = "BACKBURN_LOAD_TIMEOUT",
         default_value = "30s",
-        value_parser = duration,
+        value_parser = args::duration,
         value_name = "DURATION"
     )]
     timeout: Duration,
@@ -76,25 +76,7 @@ pub(super) struct LoadArgs {
     json: bool,
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    units::duration(text).map_err(|why| match why.hint {
-        Some(hint) => format!("{}; {hint}", why.message),
-        None => why.message,
-    })
-}
-
-/// What to say of a rate that is none.
-pub(super) const BAD_RATE: &str = "--rps is above 0 and at most 1000000";
-
-pub(super) fn is_rate(per_second: f64) -> bool {
-    per_second.is_finite() && per_second > 0.0 && per_second <= 1e6
-}
-
 pub(super) fn load(args: &LoadArgs) -> u8 {
-    if !is_rate(args.rps) {
-        output::say(BAD_RATE);
-        return exit::USAGE;
-    }
     let load = Load {
         url: args.url.clone(),
         rate_per_second: args.rps,
@@ -153,7 +135,7 @@ pub(super) fn table(tally: &Tally, slow: Duration) -> String {
     );
     parts.push(format!(
         "over {}: {} ({} of them 5xx)",
-        units::show_duration(slow),
+        show_duration(slow),
         tally.delayed,
         tally.delayed_and_failed
     ));

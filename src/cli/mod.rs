@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod args;
 mod attempt;
 mod check;
 mod client;

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -37,11 +36,6 @@ pub(super) fn sizes(plan: &Plan, faults: usize) -> String {
         (plan.slos.len(), "SLO"),
     ];
     parts.map(|(number, what)| words::count(number as u64, what)).join(", ")
-}
-
-/// An address to listen on, from the command line.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "an address is an IP and a port, such as 127.0.0.1:8900".to_owned())
 }
 
 /// What stdout or stderr is drawn on: 80 columns without an end where it is no terminal.

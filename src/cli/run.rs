@@ -1,6 +1,5 @@
 //! `backburn run`.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::progress::{Progress, ProgressArgs};
-use super::{exit, output, terminal};
+use super::{args, exit, output, terminal};
 use crate::app::{self, Compiled, Options, Running, Source, Start, Texts};
 use crate::diagnostic::render;
 use crate::drill::reload::Order;
@@ -34,12 +33,8 @@ pub(super) struct RunArgs {
     /// The service to stand before; without a file, a plain recording proxy.
     #[arg(long, env = "BACKBURN_UPSTREAM", value_name = "URL")]
     upstream: Option<String>,
-    /// Where requests come in [default: 127.0.0.1:8900]; port 0 takes a free one.
-    #[arg(long, env = "BACKBURN_LISTEN", value_parser = output::address, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
-    /// Where the API and metrics are [default: 127.0.0.1:8901].
-    #[arg(long, env = "BACKBURN_ADMIN_LISTEN", value_parser = output::address, value_name = "ADDR")]
-    admin_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    listen: args::Listen,
     /// The same seed gives the same faults [default: the file's, else random].
     #[arg(long, env = "BACKBURN_SEED")]
     seed: Option<u64>,
@@ -127,8 +122,8 @@ pub(super) fn run(args: RunArgs) -> u8 {
     run_drill(
         Options {
             seed: args.seed,
-            listen: args.listen,
-            admin_listen: args.admin_listen,
+            listen: args.listen.listen,
+            admin_listen: args.listen.admin_listen,
             data,
             environment: args.environment,
             workers: args.workers,

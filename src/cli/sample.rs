@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{exit, load, output};
+use super::{args, exit, output};
 use crate::demo::shop::{self, Shop};
 
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(super) struct SampleArgs {
         long,
         env = "BACKBURN_SAMPLE_LISTEN",
         default_value = "127.0.0.1:9000",
-        value_parser = output::address,
+        value_parser = args::address,
         value_name = "ADDR"
     )]
     listen: SocketAddr,
@@ -36,7 +36,7 @@ pub(super) struct SampleArgs {
         long,
         env = "BACKBURN_SAMPLE_PAYMENTS_LISTEN",
         default_value = "127.0.0.1:9100",
-        value_parser = output::address,
+        value_parser = args::address,
         value_name = "ADDR"
     )]
     payments_listen: SocketAddr,
@@ -48,7 +48,7 @@ pub(super) struct SampleArgs {
         long,
         env = "BACKBURN_SAMPLE_PAYMENTS_TIMEOUT",
         default_value = "800ms",
-        value_parser = load::duration,
+        value_parser = args::duration,
         value_name = "DURATION"
     )]
     payments_timeout: Duration,
@@ -57,7 +57,7 @@ pub(super) struct SampleArgs {
         long,
         env = "BACKBURN_SAMPLE_CHARGE_TAKES",
         default_value = "5ms",
-        value_parser = load::duration,
+        value_parser = args::duration,
         value_name = "DURATION"
     )]
     charge_takes: Duration,

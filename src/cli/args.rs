@@ -1,0 +1,45 @@
+//! What several verbs take, and how it is read.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::units::{self, Share};
+
+/// Where an instance is reached.
+#[derive(Debug, Args)]
+pub(super) struct Listen {
+    /// Where requests come in [default: 127.0.0.1:8900]; port 0 takes a free one.
+    #[arg(long, env = "BACKBURN_LISTEN", value_parser = address, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Where the API and metrics are [default: 127.0.0.1:8901].
+    #[arg(long, env = "BACKBURN_ADMIN_LISTEN", value_parser = address, value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
+}
+
+/// An address to listen on.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address is an IP and a port, such as 127.0.0.1:8900".to_owned())
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(in_one_line)
+}
+
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    units::share(text).map_err(in_one_line)
+}
+
+/// Requests a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| *rate > 0.0 && *rate <= 1e6);
+    rate.ok_or_else(|| "a rate is above 0 and at most 1000000".to_owned())
+}
+
+fn in_one_line(why: units::Misread) -> String {
+    match why.hint {
+        Some(hint) => format!("{}; {hint}", why.message),
+        None => why.message,
+    }
+}
