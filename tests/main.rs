@@ -33,5 +33,6 @@ mod support;
 mod terminal;
 mod timeouts;
 mod tls;
+mod tunnels;
 mod upstream;
 mod views;

@@ -22,7 +22,8 @@ use super::treatment::{
     Caller, GONE, Injected, Severed, after_head, answer_of_fault, changed_upload, inject, respond,
     upload,
 };
-use super::upgrade::{self, Tunnel};
+use super::tunnel::Tunnel;
+use super::upgrade;
 use super::upstream::{Unanswered, Way};
 use super::worker::Worker;
 use crate::fault::{Answer, At, How};
@@ -273,10 +274,12 @@ async fn serve(
     }
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
     if let (Some(protocol), Some(upstream)) = (granted, upstream) {
+        let is_websocket = upgrade::is_websocket(&protocol);
         upgrade::ask(&mut head.headers, protocol);
         exchange.is_stream();
         conn.tunnels();
-        *entrance.tunnel.borrow_mut() = Some(Tunnel { upstream, exchange, lease });
+        let tunnel = Tunnel { upstream, exchange, lease, is_websocket, faults };
+        *entrance.tunnel.borrow_mut() = Some(tunnel);
         head.extensions.clear();
         let body = ResponseBody::unrecorded(Payload::Empty, Rc::clone(conn));
         return Ok(Response::from_parts(head, body));

@@ -42,10 +42,12 @@ pub enum Skip {
     TooMany,
     /// The caller has opted out.
     Client,
+    /// HTTP was switched to something that this has no meaning for.
+    Tunnel,
 }
 
 impl Skip {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MaxHeld,
         Self::Limit,
         Self::Never,
@@ -55,6 +57,7 @@ impl Skip {
         Self::TooLarge,
         Self::TooMany,
         Self::Client,
+        Self::Tunnel,
     ];
 
     pub fn label(self) -> &'static str {
@@ -68,6 +71,7 @@ impl Skip {
             Self::TooLarge => "too_large",
             Self::TooMany => "too_many",
             Self::Client => "client",
+            Self::Tunnel => "tunnel",
         }
     }
 }
