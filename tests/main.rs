@@ -25,6 +25,7 @@ mod others;
 mod phases;
 mod recorder;
 mod reload;
+mod replay;
 mod scenarios;
 mod schema;
 mod services;

@@ -146,7 +146,7 @@ impl Prescription {
             }
             if effective {
                 exchange.stage.books.hit(worker.id, exchange.outcome.route, id);
-                all.faults.push(id);
+                all.take_effect(id, exchange);
             }
         }
         all.abort_inside();
@@ -224,7 +224,14 @@ impl Prescription {
         if !self.faults.contains(&fault) {
             let worker = exchange.worker().id;
             exchange.stage.books.hit(worker, exchange.outcome.route, fault);
-            self.faults.push(fault);
+            self.take_effect(fault, exchange);
+        }
+    }
+
+    fn take_effect(&mut self, fault: FaultId, exchange: &Exchange) {
+        self.faults.push(fault);
+        if let Some(trace) = &exchange.trace {
+            trace.applied.borrow_mut().push(fault);
         }
     }
 

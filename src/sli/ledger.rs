@@ -286,16 +286,27 @@ pub struct Books {
 }
 
 impl Books {
-    /// Counts one request, once. `second`: whole seconds since the process began.
-    pub fn record(&self, worker: usize, durations: &mut Durations, outcome: &Outcome, second: u64) {
+    /// Counts one request, once; true: it was bad for some SLO. `second`: whole seconds since the
+    /// process began.
+    pub fn record(
+        &self,
+        worker: usize,
+        durations: &mut Durations,
+        outcome: &Outcome,
+        second: u64,
+    ) -> bool {
         let route = &self.plan.routes[outcome.route as usize];
+        let mut bad = false;
         for id in &route.slos {
             let event = judge(&self.plan.slos[usize::from(*id)], outcome);
             let SloBook { cells, rings } = &self.slos[usize::from(*id)];
             let cells = &cells[worker];
             match event {
                 Event::Good => add(&cells.good, 1),
-                Event::Bad(cause) => add(&cells.bad[cause as usize], 1),
+                Event::Bad(cause) => {
+                    bad = true;
+                    add(&cells.bad[cause as usize], 1);
+                }
                 Event::Excluded(reason) => add(&cells.excluded[reason as usize], 1),
             }
             rings[worker].record(second, event);
@@ -308,6 +319,7 @@ impl Books {
             operations.attempt(key, super::judge::is_answered(outcome), second);
         }
         self.record_duration(durations, outcome);
+        bad
     }
 
     fn record_duration(&self, durations: &mut Durations, outcome: &Outcome) {
