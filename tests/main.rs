@@ -10,6 +10,7 @@
 
 mod bad;
 mod clients;
+mod conformance;
 mod demo;
 mod drill;
 mod exact;

@@ -24,9 +24,10 @@ fi
 
 # Tools and clients that are not ours, in a place of their own.
 tools=target/tools
-[ -x "$tools/bin/pip" ] || python3 -m venv "$tools"
-"$tools/bin/pip" install --quiet --disable-pip-version-check \
+[ -x "$tools/bin/python" ] || python3 -m venv "$tools"
+"$tools/bin/python" -m pip install --quiet --disable-pip-version-check \
   grpcio==1.85.3 \
+  h2==4.4.1 \
   tombi==1.9.6 \
   websockets==17.4
 

@@ -139,6 +139,44 @@ fn switched(proxy: &Program, early: &[u8]) -> TcpStream {
     stream
 }
 
+/// A handshake is a request like any other to what answers, turns away, aborts or edits.
+#[test]
+fn a_handshake_is_a_request() {
+    let upstream = echoing(b"");
+    let asked = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    for (inject, begins, has, end) in [
+        ("error = 503", "HTTP/1.1 503", "x-backburn-fault: it", None),
+        ("headers = { set = { x-a = \"b\" } }", "HTTP/1.1 101", "x-a: b", None),
+        ("abort = \"reset\"", "", "", Some(ErrorKind::ConnectionReset)),
+        ("abort = { how = \"close\", at = \"headers\" }", "", "", None),
+        ("saturate = { concurrency = 1, service_time = \"1ms\" }", "HTTP/1.1 101", "", None),
+    ] {
+        let proxy = faulted(&format!("inject.{inject}"), &upstream);
+        let mut stream = TcpStream::connect(host(&proxy.url("proxy"))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(asked).unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        let ended = loop {
+            match stream.read(&mut byte) {
+                Ok(0) => break None,
+                Ok(_) => head.push(byte[0]),
+                Err(error) => break Some(error.kind()),
+            }
+            if head.ends_with(b"\r\n\r\n") {
+                break None;
+            }
+        };
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.starts_with(begins) && head.contains(has), "{inject}: {head}");
+        assert_eq!((head.is_empty(), ended), (begins.is_empty(), end), "{inject}");
+        let switched = u64::from(begins.ends_with("101"));
+        proxy.until("counted", |proxy| {
+            proxy.metric("backburn_slo_events_total", &[]) == 1 && good(proxy) == switched
+        });
+    }
+}
+
 /// To the byte, and a RST is one; what has no meaning here is said to have been skipped.
 #[test]
 fn a_tunnel_of_another_protocol() {
