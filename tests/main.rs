@@ -11,6 +11,7 @@
 mod bad;
 mod clients;
 mod conformance;
+mod delays;
 mod demo;
 mod drill;
 mod exact;
