@@ -203,7 +203,8 @@ fn service(spec: &ServiceSpec, never: &dyn Fn(&str) -> bool, notes: &mut Diagnos
     // Over TLS a server often goes by the name it is asked for.
     let https = url.starts_with("https://");
     let host_header = if https { HostHeader::Upstream } else { HostHeader::Keep };
-    let tls = super::tls::service(url, &host, spec.tls.as_ref(), notes);
+    let written = spec.url.as_ref();
+    let tls = written.and_then(|url| super::tls::service(url, &host, spec.tls.as_ref(), notes));
     Service {
         name: spec.name.value.as_str().into(),
         url: spec.url.as_ref().map(|url| url.value.clone()).unwrap_or_default(),

@@ -12,6 +12,9 @@ pub(super) struct Adjustment {
     pub(super) entries: Vec<Entry>,
 }
 
+/// The most steps of a key's path: what is made of it is walked by recursion.
+pub(super) const MOST_STEPS: usize = 16;
+
 /// Keys that say who is hit: one of them replaces another.
 pub const WHO: [&str; 3] = ["probability", "first", "every"];
 
@@ -108,6 +111,9 @@ pub fn adjustable(path: &str) -> Result<(&str, &str), String> {
             format!("`{path}` is not a key of a fault; write faults.NAME.probability=5%")
         })?;
     let first = key.split('.').next().unwrap_or(key);
+    if key.split('.').count() > MOST_STEPS {
+        return Err("this is not the path of a key: it has too many steps".to_owned());
+    }
     let known = || ADJUSTED_FAULT.keys.iter().map(|key| key.name);
     if known().any(|name| name == first) {
         return Ok((fault, key));
@@ -133,6 +139,34 @@ pub fn merges(key: &str) -> bool {
             _ => false,
         }
     })
+}
+
+/// What the files say at a key of a fault; an empty key is the fault itself. A short form is what its
+/// table would say (`inject.latency = "300ms"` at `inject.latency.delay`).
+pub fn written_at(files: &[Entry], fault: &str, key: &str) -> Option<Item> {
+    let named = |entries: &[Entry], name: &str| {
+        entries.iter().find(|entry| entry.name == name).map(|entry| entry.item.clone())
+    };
+    let Content::Table(faults) = named(files, "faults")?.content else { return None };
+    let mut item = named(&faults, fault)?;
+    let mut keys = WHOLE_FAULT;
+    for step in key.split('.').filter(|step| !step.is_empty()) {
+        spell_out(keys, &mut item);
+        // One of several, in its short form: it stands for whatever would be within.
+        let Content::Table(entries) = &item.content else { return Some(item) };
+        let inner = keys.keys.iter().find(|key| key.name == step).map(|key| key.value);
+        item = named(entries, step)?;
+        match inner {
+            Some(Value::Table(inner) | Value::SomeOf(inner) | Value::OneOf(inner)) => keys = inner,
+            _ => return Some(item),
+        }
+        if let Some(Value::OneOf(_)) = inner
+            && !matches!(item.content, Content::Table(_))
+        {
+            return Some(item);
+        }
+    }
+    Some(item)
 }
 
 /// Reads live overrides, each a source of its own so that mistakes can point into it.

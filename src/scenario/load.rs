@@ -115,7 +115,7 @@ fn apply(set: &str, entries: &mut Vec<Entry>, sources: &mut Sources, notes: &mut
     let (mut steps, mut start) = (Vec::new(), 0);
     for part in path.split('.') {
         let at = Place { file, start: offset(start), end: offset(start + part.len()) };
-        if part.is_empty() || steps.len() > 16 {
+        if part.is_empty() || steps.len() >= super::adjust::MOST_STEPS {
             let note = Diagnostic::error(at, "this is not the path of a key");
             notes.push(note.hint("write it as faults.NAME.probability=5%"));
             return;
