@@ -82,7 +82,7 @@ pub(super) async fn slos(State(state): Admin) -> Json<Vec<Slo>> {
 
 pub(super) async fn faults(State(state): Admin) -> Json<Value> {
     let snapshot = state.control.snapshot();
-    let faults = snapshot.faults.iter().map(|fault| {
+    let faults = snapshot.all_faults().map(|fault| {
         let routes: Vec<Value> = fault
             .routes
             .iter()

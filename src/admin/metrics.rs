@@ -234,7 +234,7 @@ impl View {
         let help = "Requests a fault took effect on, by kind";
         let mut injected =
             family(encoder, "backburn_faults_injected", help, None, MetricType::Counter)?;
-        for fault in &self.snapshot.faults {
+        for fault in self.snapshot.all_faults() {
             for (route, _, kinds) in &fault.routes {
                 for (kind, count) in kinds {
                     let labels = [("fault", &*fault.name), ("route", &**route), ("kind", *kind)];
@@ -245,7 +245,7 @@ impl View {
         let help = "Requests a fault could have hit";
         let mut eligible =
             family(encoder, "backburn_faults_eligible", help, None, MetricType::Counter)?;
-        for fault in &self.snapshot.faults {
+        for fault in self.snapshot.all_faults() {
             for (route, count, _) in &fault.routes {
                 eligible.put(
                     &[("fault", &*fault.name), ("route", &**route)],
@@ -256,7 +256,7 @@ impl View {
         let help = "Times a fault was due and did not act";
         let mut skipped =
             family(encoder, "backburn_faults_skipped", help, None, MetricType::Counter)?;
-        for fault in &self.snapshot.faults {
+        for fault in self.snapshot.all_faults() {
             for (reason, count) in &fault.skipped {
                 skipped.put(
                     &[("fault", &*fault.name), ("reason", *reason)],

@@ -177,7 +177,9 @@ pub(super) fn page(report: &Report) -> String {
         }
     }
     if let Some(phase) = &report.phase_gone {
-        page.push_str(&format!("\n  PAUSED   the running phase `{phase}` is gone"));
+        let text =
+            format!("\n  GONE     the running phase `{phase}`: nothing is injected until `resume`");
+        page.push_str(&text);
     }
     page
 }

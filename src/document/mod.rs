@@ -26,7 +26,8 @@ pub struct TableKeys {
     pub doc: &'static str,
     /// In the order a reader should meet them.
     pub keys: &'static [Key],
-    /// What may stand in place of the table (`inject.latency = "300ms"`).
+    /// What may stand in place of the table (`inject.latency = "300ms"`): the value of its first
+    /// key, but for a table of which only one key can be.
     pub short: Option<Value>,
 }
 

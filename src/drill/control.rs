@@ -118,6 +118,8 @@ pub struct Note {
 /// A drill as seen from outside.
 #[derive(Debug, Clone)]
 pub struct Standing {
+    /// What runs, as of the same moment.
+    pub stage: Arc<Stage>,
     pub state: State,
     pub injecting: bool,
     /// The last phase, or the drill's longest time, is over.
@@ -196,6 +198,7 @@ impl Control {
     pub fn standing(&self, now: Instant) -> Standing {
         let whole = self.whole();
         let drill = &whole.drill;
+        let stage = self.stage.load_full();
         Standing {
             state: drill.state(),
             injecting: drill.may_inject() && self.pass_through.is_none(),
@@ -203,7 +206,8 @@ impl Control {
             halt: drill.halt_note().cloned(),
             elapsed: drill.elapsed(now),
             position: drill.position(),
-            booked: booked(&self.stage.load().plan, drill.position()),
+            booked: booked(&stage.plan, drill.position()),
+            stage,
             phase_elapsed: drill.phase_elapsed(now),
             phase_left: drill.phase_left(now),
             recorded: whole.recorded.all(now),
@@ -267,7 +271,7 @@ impl Control {
         self.publish(&mut whole, Some(plan), now);
         drop(whole);
         if let Adopted::Gone(phase) = &adopted {
-            tracing::warn!(%phase, "the running phase is gone: paused before what followed it");
+            tracing::warn!(%phase, "the running phase is gone: nothing is injected until `resume`");
         }
         adopted
     }
@@ -315,7 +319,15 @@ impl Control {
     }
     /// Ends the phase, or goes to the one that is named.
     pub fn next(&self, now: Instant, to: Option<&str>) -> Result<Change, Refusal> {
-        self.change(now, |drill, now| drill.next(now, to))
+        let phased = self.plan().is_phased();
+        self.change(now, |drill, now| {
+            if !phased {
+                let why = "cannot go on: the scenario has no phases; `pause` stops injection, \
+                           `finish` ends the drill";
+                return Err(Refusal(why.to_owned()));
+            }
+            drill.next(now, to)
+        })
     }
 
     fn change(

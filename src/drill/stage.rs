@@ -319,10 +319,10 @@ impl Stage {
         for struck in struck {
             let mut members = self.draws.iter().flat_map(|draw| &draw.members);
             let Some(member) = members.find(|member| member.id == struck.fault) else { continue };
-            match struck.per {
-                Some(key) => member.own.fired_per.give_back(key),
-                None => member.own.fired.give_back(),
+            if let Some(key) = struck.per {
+                member.own.fired_per.give_back(key);
             }
+            member.own.fired.give_back();
         }
     }
 
@@ -345,11 +345,15 @@ impl Stage {
                 return;
             }
         }
-        // Counted without a limit too: a reload may bring one, and the count is the drill's.
+        // Counted without a limit too, and for all callers when each has its own: a reload may
+        // bring a limit or take `per` away, and the count is the drill's.
         let limit = fault.limit.unwrap_or(u64::MAX);
         let per = member.per.as_ref().map(|_| key.per);
         let below = match per {
-            Some(key) => member.own.fired_per.take_below(key, limit),
+            Some(key) => {
+                let below = member.own.fired_per.take_below(key, limit);
+                below && member.own.fired.take_below(u64::MAX)
+            }
             None => member.own.fired.take_below(limit),
         };
         if !below {

@@ -280,6 +280,21 @@ fn each_caller_is_counted_for_itself() {
 }
 
 /// `limit` is the drill's, also for each caller: a new phase does not begin anew.
+/// What each caller had for itself counts for all when a reload takes `per` away.
+#[test]
+fn a_limit_knows_what_was_counted_for_each() {
+    let mut kept = kept();
+    let each = plan(&fault("a", "limit = 2\nper = \"header:x-user\""));
+    let each = Stage::new(each, &kept.ledger, &mut kept.counters, scene(7));
+    let now = crate::clock::now();
+    let hit = |stage: &Stage, name: &str| !hit_at(stage, &user(name), now).is_empty();
+    let seen = ["a", "a", "a", "b"].map(|name| hit(&each, name));
+    assert_eq!(seen, [true, true, false, true]);
+    let all = plan(&fault("a", "limit = 4"));
+    let all = Stage::new(all, &kept.ledger, &mut kept.counters, scene(7));
+    assert_eq!(["c", "c"].map(|name| hit(&all, name)), [true, false]);
+}
+
 #[test]
 fn a_limit_lasts_through_phases() {
     let phases = "[[phases]]\nname = \"x\"\nfor = \"1m\"\nfaults = [\"*\"]\n\

@@ -8,6 +8,7 @@ use http::Uri;
 
 use super::faults::{self, Covered};
 use super::matcher::Matcher;
+use super::patterns::Patterns;
 use super::{Plan, Route, RouteId, Service, ServiceId, phases, routes, safety, slos, warnings};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
 use crate::scenario::{HostHeader, Scenario, ServiceSpec};
@@ -26,8 +27,11 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     let safety = safety::compile(&scenario.safety, &mut notes);
     let never = |host: &str| safety.is_never_host(host);
     let mut services = services(scenario, &never, &mut notes);
-    let (mut routes, rules, places) = routes::compile(scenario, &services, &mut notes);
-    routes::ambiguous(&rules, &places, &mut notes);
+    let patterns = Patterns::compile(scenario, &mut notes);
+    let (mut routes, mut rules, places) =
+        routes::compile(scenario, &services, &patterns, &mut notes);
+    routes::ambiguous(&rules, &places, &services, &mut notes);
+    routes::shared_first(&mut rules, &services);
     let named = routes.len();
     for (id, service) in services.iter_mut().enumerate() {
         service.unmatched = routes.len() as RouteId;
@@ -51,8 +55,8 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         });
     }
     let mut covered = Covered { routes: &mut routes, named, services: &services };
-    let faults = faults::compile(scenario, &mut covered, &mut notes);
-    let phases = phases::compile(scenario, &covered, &faults, &mut notes);
+    let faults = faults::compile(scenario, &mut covered, &patterns, &mut notes);
+    let phases = phases::compile(scenario, &covered, &faults, &patterns, &mut notes);
     let slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
     let proxy = super::proxy::compile(&scenario.proxy, &mut notes);
     let most = usize::from(u16::MAX);

@@ -37,14 +37,9 @@ impl Changes {
 pub fn changes(old: &Plan, new: &Plan) -> Changes {
     let mut found = Changes::default();
     whole(old, new, &mut found);
-    each(
-        &old.services,
-        &new.services,
-        &mut found,
-        "service",
-        |service| &service.name,
-        same_service,
-    );
+    let (was, is) = (&old.services, &new.services);
+    each(was, is, &mut found, "service", |service| &service.name, same_service);
+    services_widen(old, new, &mut found);
     let named = |plan: &Plan| plan.routes.len() - plan.services.len();
     let (before, after) = (&old.routes[..named(old)], &new.routes[..named(new)]);
     let same = |a: &Route, b: &Route| same_route(old, a, new, b);
@@ -146,6 +141,21 @@ fn same_service(a: &Service, b: &Service) -> bool {
         && a.tier == b.tier
         && a.title == b.title
         && a.never == b.never
+}
+
+/// A fault whose service is somewhere else hurts somebody else.
+fn services_widen(old: &Plan, new: &Plan, found: &mut Changes) {
+    let known = by_name(&old.services, |service| &service.name);
+    for (id, is) in new.services.iter().enumerate() {
+        let faulted = |route: &Route| usize::from(route.service) == id && !route.faults.is_empty();
+        if let Some(was) = known.get(&*is.name)
+            && was.url != is.url
+            && new.routes.iter().any(faulted)
+        {
+            // Where: a URL may come from the environment, and that is not told.
+            found.widened.push(format!("service `{}`, which has faults, is elsewhere", is.name));
+        }
+    }
 }
 
 fn same_route(old: &Plan, a: &Route, new: &Plan, b: &Route) -> bool {
@@ -363,7 +373,19 @@ fn phase_widens(old: &Plan, was: Option<&Phase>, new: &Plan, phase: &Phase, foun
             }
         }
     }
-    if let (Some(ramp), true) = (was.ramp, phase.ramp < was.ramp && !phase.faults.is_empty()) {
+    if phase.faults.is_empty() {
+        return;
+    }
+    if let Some(length) = was.length
+        && phase.length.is_none_or(|now| now > length)
+    {
+        let is = phase.length.map_or_else(|| "until `next`".to_owned(), show_duration);
+        let was = show_duration(length);
+        found.widened.push(format!("phase `{name}`, which has faults, is longer: {was} → {is}"));
+    }
+    if let Some(ramp) = was.ramp
+        && phase.ramp < was.ramp
+    {
         let is = phase.ramp.map_or_else(|| "at once".to_owned(), show_duration);
         found.widened.push(format!(
             "phase `{name}`: probabilities climb faster: {} → {is}",

@@ -121,6 +121,17 @@ fn what_widens_is_told_first() {
             "phase `storm`: fault `slow`: 5% → 50%",
         ),
         ("ramp = \"30s\"", "", "phase `storm`: probabilities climb faster: 30s → at once"),
+        ("for = \"5m\"", "for = \"6m\"", "phase `storm`, which has faults, is longer: 5m → 6m"),
+        (
+            "for = \"5m\"",
+            "until = \"next\"",
+            "phase `storm`, which has faults, is longer: 5m → until `next`",
+        ),
+        (
+            "\"http://127.0.0.1:9100\"",
+            "\"http://127.0.0.1:9101\"",
+            "service `pay`, which has faults, is elsewhere",
+        ),
         (
             "[[phases]]\nname = \"calm\"",
             "[[phases]]\nname = \"new\"\nfor = \"1s\"\nfaults = [\"*\"]\n[[phases]]\nname = \"calm\"",
@@ -178,9 +189,10 @@ fn what_narrows_is_only_told_as_changed() {
         ("limit = 100", "limit = 100\nspread = \"even\"", "fault `slow`"),
         ("limit = 100", "limit = 100\nbursts = { on = \"1s\", off = \"1s\" }", "fault `slow`"),
         ("faults = [\"slow\"]", "", "phase `storm`"),
-        ("for = \"5m\"", "for = \"6m\"", "phase `storm`"),
+        ("for = \"5m\"", "for = \"4m\"", "phase `storm`"),
+        ("for = \"1m\"", "for = \"2m\"", "phase `calm`"),
         ("objective = \"99%\"", "objective = \"99.9%\"", "SLO `all`"),
-        ("\"http://127.0.0.1:9100\"", "\"http://127.0.0.1:9101\"", "service `pay`"),
+        ("\"http://127.0.0.1:9000\"", "\"http://127.0.0.1:9001\"", "service `shop`"),
         ("path = \"/items\"", "path = \"/item\"", "route `items`"),
     ] {
         let found = with(from, to);

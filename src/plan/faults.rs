@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::compile::unknown;
+use super::patterns::Patterns;
 use super::routes::conditions;
 use super::{Bursts, Fault, FaultId, Route, Selector, Service, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
@@ -33,6 +34,7 @@ pub(super) struct Groups(HashMap<String, Group>);
 pub(super) fn compile(
     scenario: &Scenario,
     covered: &mut Covered<'_>,
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Vec<Arc<Fault>> {
     let mut groups = Groups::default();
@@ -44,7 +46,7 @@ pub(super) fn compile(
             by_route[*route].push(faults.len() as FaultId);
         }
         let names = routes.iter().map(|route| Arc::clone(&covered.routes[*route].name)).collect();
-        faults.push(Arc::new(fault(spec, names, &mut groups, notes)));
+        faults.push(Arc::new(fault(spec, names, &mut groups, patterns, notes)));
     }
     for (route, ids) in covered.routes.iter_mut().zip(by_route) {
         route.faults = ids.into();
@@ -57,6 +59,7 @@ pub(super) fn fault(
     spec: &FaultSpec,
     covers: Box<[Arc<str>]>,
     groups: &mut Groups,
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Fault {
     let who = who(spec, &mut groups.0, notes);
@@ -69,7 +72,8 @@ pub(super) fn fault(
         }
     }
     let only = &spec.only;
-    let only = conditions(&only.methods, &only.headers, &only.query, &only.clients, notes);
+    let only =
+        conditions(&only.methods, &only.headers, &only.query, &only.clients, patterns, notes);
     // A group's name cannot be a fault's stream: the slash is in no name.
     let stream = spec
         .group

@@ -16,6 +16,7 @@ pub mod diff;
 pub mod explain;
 mod faults;
 pub mod matcher;
+mod patterns;
 mod phases;
 pub mod proxy;
 mod routes;

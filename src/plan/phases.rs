@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use super::compile::unknown;
 use super::faults::{self, Covered, Groups};
+use super::patterns::Patterns;
 use super::{AFTER, BEFORE, DRILL, Fault, FaultId, Phase, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::scenario::{FaultSpec, PhaseSpec, Scenario};
 use crate::units::{Share, show_duration};
 
+/// The most active faults over all phases.
+const MOST: usize = 1_000_000;
+
 pub(super) fn compile(
     scenario: &Scenario,
     covered: &Covered<'_>,
     faults: &[Arc<Fault>],
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Vec<Phase> {
     let all = || faults.iter().enumerate().map(|(id, fault)| (id as FaultId, Arc::clone(fault)));
@@ -32,9 +37,17 @@ pub(super) fn compile(
     names(&scenario.phases, notes);
     let mut named = vec![false; faults.len()];
     let mut phases = Vec::new();
+    let mut places = 0;
     for spec in &scenario.phases {
         let ids = active(spec, faults, notes);
-        let versions = versions(spec, scenario, faults, notes);
+        places += ids.len();
+        if places > MOST {
+            let message =
+                format!("more than {MOST} faults, counted in each phase they are active in");
+            notes.push(Diagnostic::error(spec.name.at, message));
+            break;
+        }
+        let versions = versions(spec, scenario, faults, patterns, notes);
         let active: Box<[_]> = ids
             .iter()
             .map(|id| {
@@ -121,6 +134,7 @@ fn versions(
     spec: &PhaseSpec,
     scenario: &Scenario,
     faults: &[Arc<Fault>],
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> HashMap<FaultId, Arc<Fault>> {
     let mut groups = Groups::default();
@@ -138,7 +152,8 @@ fn versions(
             // What is wrong with the fault's own table has been told.
             let mut scratch = Diagnostics::new();
             let covers = fault.covers.clone();
-            let version = faults::fault(set.unwrap_or(written), covers, &mut groups, &mut scratch);
+            let table = set.unwrap_or(written);
+            let version = faults::fault(table, covers, &mut groups, patterns, &mut scratch);
             match spec.set.iter().find(|set| grouped(set) == grouped(written)) {
                 _ if set.is_some() => notes.extend(scratch),
                 // What it draws from has been taken by another, whose table this is.

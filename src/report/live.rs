@@ -49,7 +49,7 @@ impl Live {
     pub fn view(&self, now: Instant) -> View {
         let control = &self.control;
         let standing = control.standing(now);
-        let stage = control.stage.load_full();
+        let stage = &standing.stage;
         let plan = &stage.plan;
         let ledger = control.ledger();
         let snapshot = ledger.snapshot(plan);
@@ -75,8 +75,8 @@ impl Live {
             elapsed_seconds: standing.elapsed.as_secs_f64(),
             recorded_seconds: recorded.as_secs_f64(),
             ends_in_seconds: longest.map(|max| max.saturating_sub(standing.elapsed).as_secs_f64()),
-            phase: phase(&stage, &standing, now),
-            next_phase: next_phase(&stage),
+            phase: phase(stage, &standing, now),
+            next_phase: next_phase(stage),
             requests: snapshot.requests,
             requests_per_second: ledger.recent_rate(second),
             active: snapshot.active,
@@ -102,8 +102,9 @@ impl Live {
                     services: services(plan, |route| {
                         route.faults.iter().any(|id| usize::from(*id) == at)
                     }),
-                    ..fault(counts, &stage, at, &standing, now)
+                    ..fault(counts, stage, at, &standing, now)
                 })
+                .chain(snapshot.removed.iter().map(|counts| removed(counts, &standing)))
                 .collect(),
             operations: snapshot
                 .operations
@@ -216,7 +217,6 @@ fn fault(
     let active = stage
         .phase()
         .is_some_and(|phase| phase.faults.iter().any(|(id, _)| usize::from(*id) == at));
-    let seen = counts.phases.iter().find(|seen| seen.phase == standing.booked);
     // What is asked for right now: after `set`, and as far as a ramp has climbed.
     let asked = match here.who {
         Who::All => Some(1.0),
@@ -227,18 +227,26 @@ fn fault(
     let climbs = matches!(here.who, Who::All | Who::Probability { .. });
     let climbed = stage.climbed(now).filter(|_| climbs).unwrap_or(1.0);
     Fault {
-        name: counts.name.to_string(),
-        services: Vec::new(),
         active: standing.injecting && active && here.enabled,
         who: here.who.to_string(),
         asked_ratio: asked.map(|share| share * climbed),
+        ..removed(counts, standing)
+    }
+}
+
+/// What a fault did, without what it is: all there is to say of one that is gone.
+fn removed(counts: &FaultCounts, standing: &Standing) -> Fault {
+    let seen = counts.phases.iter().find(|seen| seen.phase == standing.booked);
+    let skipped = counts.skipped.iter();
+    Fault {
+        name: counts.name.to_string(),
+        services: Vec::new(),
+        active: false,
+        who: counts.who.clone(),
+        asked_ratio: None,
         drill: Hits::new(counts.eligible, counts.hit),
         phase: seen.map_or_else(|| Hits::new(0, 0), |seen| Hits::new(seen.eligible, seen.hit)),
-        skipped: counts
-            .skipped
-            .iter()
-            .map(|(reason, count)| ((*reason).to_owned(), *count))
-            .collect(),
+        skipped: skipped.map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
     }
 }
 
@@ -277,7 +285,7 @@ fn phases(snapshot: &Snapshot, standing: &Standing) -> Vec<PhaseCounts> {
                 let seen = slo.phases.iter().find(|seen| seen.phase == *name)?;
                 (seen.counts.total() > 0).then(|| phase_slo(slo, seen.counts, *recorded))
             });
-            let faults = snapshot.faults.iter().filter_map(|fault| {
+            let faults = snapshot.all_faults().filter_map(|fault| {
                 let seen = fault.phases.iter().find(|seen| seen.phase == *name)?;
                 let hits = Hits::new(seen.eligible, seen.hit);
                 Some(PhaseFault { name: fault.name.to_string(), hits })

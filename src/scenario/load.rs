@@ -147,5 +147,15 @@ fn apply(set: &str, entries: &mut Vec<Entry>, sources: &mut Sources, notes: &mut
         }
     }
     let item = tree::value(&value, file, offset(path.len() + 1));
-    tree::overlay(entries, &steps, item);
+    if let [(kind, _), (name, _)] = steps.as_slice()
+        && let Some(named) = entries.iter_mut().find(|entry| entry.name == *kind)
+        && let Content::Table(named) = &mut named.item.content
+        && let Some(known) = named.iter_mut().find(|entry| entry.name == *name)
+    {
+        // Written whole, in the place of what is there.
+        known.item.content = Content::Table(Vec::new());
+    }
+    if let Some(entry) = tree::nested(&steps, item) {
+        super::adjust::put_over(&super::keys::ROOT, entries, &[entry]);
+    }
 }
