@@ -9,7 +9,9 @@ use http::Uri;
 use super::faults::{self, Covered};
 use super::matcher::Matcher;
 use super::patterns::Patterns;
-use super::{Plan, Route, RouteId, Service, ServiceId, phases, routes, safety, slos, warnings};
+use super::{
+    Plan, Route, RouteId, Service, ServiceId, composites, phases, routes, safety, slos, warnings,
+};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
 use crate::scenario::{HostHeader, Scenario, ServiceSpec};
 
@@ -57,7 +59,8 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     let mut covered = Covered { routes: &mut routes, named, services: &services };
     let faults = faults::compile(scenario, &mut covered, &patterns, &mut notes);
     let phases = phases::compile(scenario, &covered, &faults, &patterns, &mut notes);
-    let slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let mut slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let composites = composites::compile(scenario, &mut slos, &mut routes, &mut notes);
     let proxy = super::proxy::compile(&scenario.proxy, &mut notes);
     let most = usize::from(u16::MAX);
     for (what, count, at) in [
@@ -84,6 +87,7 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         faults: faults.into(),
         phases: phases.into(),
         slos: slos.into(),
+        composites: composites.into(),
         matcher: Matcher::new(rules.iter().map(|rule| &**rule)),
         secrets: scenario.sources.secrets.clone(),
     };

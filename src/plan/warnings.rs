@@ -21,6 +21,7 @@ pub(super) fn find(scenario: &Scenario, plan: &Plan, notes: &mut Diagnostics) {
         never_hits(spec, fault, plan, notes);
         covers_health(scenario, spec, fault, plan, notes);
     }
+    super::alert_warnings::find(scenario, plan, notes);
     let injects = |phase: &super::Phase| phase.faults.iter().any(|(_, fault)| fault.enabled);
     if let Some(first) = scenario.phases.first()
         && !scenario.faults.is_empty()
