@@ -9,10 +9,12 @@
 )]
 
 mod bad;
+mod budget;
 mod clients;
 mod demo;
 mod drill;
 mod exact;
+mod exports;
 mod faults;
 mod gates;
 mod gateway;
