@@ -37,6 +37,8 @@ pub mod plan;
 pub mod proxy;
 // A drill for people: the view of it, the live meter, the summary.
 pub mod report;
+// The request log: single requests, and the draws that decided.
+pub mod requests;
 // What the user wrote.
 pub mod scenario;
 // Counting: one outcome a request, judged per SLO.

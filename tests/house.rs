@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: a room may use those before it.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "clock",
     "diagnostic",
     "dice",
@@ -20,6 +20,7 @@ const ROOMS: [&str; 19] = [
     "sli",
     "drill",
     "report",
+    "requests",
     "proxy",
     "admin",
     "demo",

@@ -27,6 +27,7 @@ tools=target/tools
 [ -x "$tools/bin/python" ] || python3 -m venv "$tools"
 "$tools/bin/python" -m pip install --quiet --disable-pip-version-check \
   grpcio==1.85.3 \
+  h2==4.4.1 \
   scipy==1.17.1 \
   setuptools==79.0.1 \
   slo-generator==2.6.0 \

@@ -139,6 +139,13 @@ pub(super) async fn routes(State(state): Admin) -> Json<Value> {
     Json(routes.collect())
 }
 
+/// The requests last written down, the newest first.
+pub(super) async fn requests(State(state): Admin) -> Result<Json<Value>, Problem> {
+    let none = "no request is written down: the scenario has no [sampling]";
+    let log = state.requests.as_ref().ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, none))?;
+    Ok(Json(Value::Array(log.recent())))
+}
+
 /// `reason` of an optional JSON body.
 fn reason(body: &Bytes) -> Result<String, Problem> {
     if body.is_empty() {

@@ -2,6 +2,7 @@
 //! the start, at zero, so that rates and alerts see the first event.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -17,6 +18,7 @@ use super::AdminState;
 use crate::drill::control::Standing;
 use crate::drill::reload::Outcome;
 use crate::plan::Plan;
+use crate::requests::Counts;
 use crate::sli::Snapshot;
 use crate::sli::series::EDGES;
 use crate::sli::snapshot::Buckets;
@@ -32,6 +34,7 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         held: state.live.held(),
         slos: state.live.view(crate::clock::now()).slos,
         reloads: state.reloads.standing(),
+        logged: state.requests.iter().flat_map(|log| logged(&log.counts)).collect(),
         evicted: stage
             .plan
             .faults
@@ -58,6 +61,15 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         "text/plain; version=0.0.4; charset=utf-8"
     };
     ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+fn logged(counts: &Counts) -> [(&'static str, u64); 3] {
+    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    [
+        ("written", read(&counts.written)),
+        ("dropped", read(&counts.dropped)),
+        ("failed", read(&counts.failed)),
+    ]
 }
 
 /// OpenMetrics → Prometheus text 0.0.4.
@@ -92,6 +104,8 @@ struct View {
     held: usize,
     slos: Vec<crate::report::view::Slo>,
     reloads: crate::drill::reload::Standing,
+    /// The request log's records, by what became of them.
+    logged: Vec<(&'static str, u64)>,
     /// By fault: values of `per` forgotten for want of room.
     evicted: Vec<(String, u64)>,
 }
@@ -323,6 +337,14 @@ impl View {
             MetricType::Gauge,
         )?
         .put(&none, ConstGauge::new(self.reloads.last_success))?;
+        if !self.logged.is_empty() {
+            let help = "Requests for the request log, by what became of them";
+            let mut logged =
+                family(encoder, "backburn_request_log", help, None, MetricType::Counter)?;
+            for (result, count) in &self.logged {
+                logged.put(&[("result", *result)], ConstCounter::new(*count))?;
+            }
+        }
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         family(encoder, "backburn_build_info", "This program", None, MetricType::Gauge)?
             .put(&version, ConstGauge::new(1i64))

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use crate::drill::Control;
 use crate::drill::reload::Reloads;
 use crate::report::Live;
+use crate::requests::Log;
 
 /// What the handlers work on.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct AdminState {
     /// Rung by `POST drill/finish`.
     pub finish: Arc<Notify>,
     pub bound: SocketAddr,
+    /// The request log, where there is one.
+    pub requests: Option<Arc<Log>>,
 }
 
 /// Every path there is.
@@ -63,6 +66,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/notes", get(steer::notes).post(steer::note))
         .route("/reload", post(steer::reload))
         .route("/explain", get(steer::explained))
+        .route("/requests", get(api::requests))
         .nest("/drill", drill);
     Router::new()
         .nest("/api/v1", v1)

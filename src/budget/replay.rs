@@ -121,6 +121,21 @@ impl Replay {
         changes
     }
 
+    /// The burn rate over each window that a tier looks at, filled up as it is for the alerts, the
+    /// shortest first; `None`: no events.
+    pub fn windows(&self, history: &History) -> Vec<(u64, Option<f64>)> {
+        let mut windows: Vec<u64> =
+            self.tiers.iter().flat_map(|tier| [tier.short, tier.long]).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        let rest = self.objective.rest().as_f64();
+        let burn = |window| {
+            let seen = history.window(window, self.pad);
+            (seen.n > 0).then(|| seen.bad as f64 / seen.n as f64 / rest)
+        };
+        windows.into_iter().map(|window| (window, burn(window))).collect()
+    }
+
     /// Which tier came nearest to firing so far; `None`: no bad event counted towards any.
     pub fn closest(&self) -> Option<Closest<'_>> {
         let nearest = self.tiers().filter(|(_, state)| state.highest > 0.0);

@@ -3,7 +3,7 @@
 use super::{Key, TableKeys};
 
 /// The known word that `word` is most likely a slip of: at most a third of its letters differ
-/// (always one), a swap of neighbours counting as one.
+/// (always one), a swap of neighbours counting as one. Of two as near, the one that begins alike.
 pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // A long word is no slip of any key, and distance is quadratic.
     if word.is_empty() || word.len() > 128 {
@@ -14,7 +14,10 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
         .into_iter()
         .map(|name| (distance(&word.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(far, _)| *far <= allowed)
-        .min_by_key(|(far, _)| *far)
+        .min_by_key(|(far, name)| {
+            let alike = name.chars().zip(word.chars()).take_while(|(a, b)| a == b).count();
+            (*far, std::cmp::Reverse(alike))
+        })
         .map(|(_, name)| name)
 }
 
@@ -83,6 +86,7 @@ mod tests {
         assert_eq!(closest("route", known), Some("routes"));
         assert_eq!(closest("Enabled", known), Some("enabled"));
         assert_eq!(closest("limti", known), Some("limit"));
+        assert_eq!(closest("of", ["on", "off"]), Some("off"));
         assert_eq!(closest("colour", known), None);
         assert_eq!(closest("", known), None);
     }

@@ -110,6 +110,35 @@ pub struct Struck {
     per: Option<u64>,
 }
 
+/// One fault's draw for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drawn {
+    pub fault: FaultId,
+    /// The request's place among those eligible for it, or for its group.
+    pub n: u64,
+    /// In billionths; `None`: no draw was needed.
+    pub drawn: Option<u32>,
+    /// It was struck, unless a limit was reached.
+    pub hit: bool,
+}
+
+/// Sees every draw, also those that spare the request.
+pub trait Witness {
+    fn sees(&mut self, drawn: Drawn);
+}
+
+/// Nobody looks.
+impl Witness for () {
+    #[inline]
+    fn sees(&mut self, _: Drawn) {}
+}
+
+impl Witness for Vec<Drawn> {
+    fn sees(&mut self, drawn: Drawn) {
+        self.push(drawn);
+    }
+}
+
 /// What a position is booked under.
 pub fn booked(plan: &Plan, position: Position) -> Arc<str> {
     match position {
@@ -228,6 +257,7 @@ impl Stage {
         asked: &Asked<'_>,
         now: Instant,
         struck: &mut Vec<Struck>,
+        witness: &mut impl Witness,
     ) {
         if !self.injecting {
             return;
@@ -271,6 +301,7 @@ impl Stage {
                     Who::First(first) => place() < first,
                     Who::Every(every) => (place() + 1).is_multiple_of(every),
                 };
+                witness.sees(Drawn { fault: member.id, n, drawn, hit });
                 if hit {
                     self.strike(worker, draw.stream, member, n, key, struck);
                 }

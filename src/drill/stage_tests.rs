@@ -51,7 +51,7 @@ fn asked(headers: &HeaderMap) -> Asked<'_> {
 /// Which faults hit one request, at `now`.
 fn hit_at(stage: &Stage, headers: &HeaderMap, now: Instant) -> Vec<FaultId> {
     let mut struck = Vec::new();
-    stage.decide(0, 0, &asked(headers), now, &mut struck);
+    stage.decide(0, 0, &asked(headers), now, &mut struck, &mut ());
     struck.iter().map(|struck| struck.fault).collect()
 }
 
@@ -328,11 +328,11 @@ fn no_more_than_max_active_at_once() {
     let (none, now) = (HeaderMap::new(), crate::clock::now());
     let mut struck = Vec::new();
     for _ in 0..5 {
-        stage.decide(0, 0, &asked(&none), now, &mut struck);
+        stage.decide(0, 0, &asked(&none), now, &mut struck, &mut ());
     }
     assert_eq!(struck.len(), 2);
     struck.pop();
-    stage.decide(0, 0, &asked(&none), now, &mut struck);
+    stage.decide(0, 0, &asked(&none), now, &mut struck, &mut ());
     assert_eq!(struck.len(), 2, "one place was free again");
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Uri;
@@ -10,10 +11,12 @@ use super::faults::{self, Covered};
 use super::matcher::Matcher;
 use super::patterns::Patterns;
 use super::{
-    Plan, Route, RouteId, Service, ServiceId, composites, phases, routes, safety, slos, warnings,
+    Plan, Route, RouteId, Sampling, Service, ServiceId, composites, phases, routes, safety, slos,
+    warnings,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
-use crate::scenario::{HostHeader, Scenario, ServiceSpec};
+use crate::scenario::{HostHeader, SamplingSpec, Scenario, ServiceSpec};
+use crate::units::Share;
 
 /// Compiles a scenario. A plan comes out when nothing is wrong; warnings do not count as wrong.
 pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
@@ -81,6 +84,7 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         hypothesis: scenario.hypothesis.as_ref().map(|text| text.value.clone()),
         seed: scenario.seed.as_ref().map(|seed| seed.value),
         safety,
+        sampling: scenario.sampling.as_ref().and_then(sampling),
         proxy,
         services: services.into(),
         routes: routes.into(),
@@ -93,6 +97,14 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     };
     warnings::find(scenario, &plan, &mut notes);
     (Some(plan), notes)
+}
+
+fn sampling(spec: &SamplingSpec) -> Option<Sampling> {
+    /// 1 %.
+    const REST: u32 = Share::ONE.billionths() / 100;
+    let rest = spec.rest.as_ref().map(|rest| rest.value);
+    let rest = rest.or_else(|| Share::from_billionths(REST))?;
+    Some(Sampling { file: PathBuf::from(&spec.file.as_ref()?.value), rest })
 }
 
 /// What a scenario without a name is called: its first file's name.

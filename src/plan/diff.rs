@@ -109,6 +109,9 @@ fn whole(old: &Plan, new: &Plan, found: &mut Changes) {
             found.changed.push(what.to_owned());
         }
     }
+    if old.sampling != new.sampling {
+        found.changed.push("[sampling]".to_owned());
+    }
     if old.proxy.max_held != new.proxy.max_held {
         let (was, is) = (old.proxy.max_held, new.proxy.max_held);
         found.changed.push(format!("proxy.max_held: {was} → {is}"));
@@ -433,6 +436,13 @@ pub fn settle(live: &Plan, new: &mut Plan, ports: &[(Arc<str>, SocketAddr)]) -> 
     keep(drain != new.proxy.timeouts.drain, "proxy.timeouts.drain");
     let connections = live.proxy.limits.connections;
     keep(connections != new.proxy.limits.connections, "proxy.limits.connections");
+    // Where it is written is settled; how much is not.
+    let file = |plan: &Plan| plan.sampling.as_ref().map(|sampling| sampling.file.clone());
+    keep(file(live) != file(new), "sampling.file");
+    match (&live.sampling, &mut new.sampling) {
+        (Some(live), Some(new)) => new.file.clone_from(&live.file),
+        (live, new) => new.clone_from(live),
+    }
     for service in &mut new.services {
         let open = ports.iter().find(|(name, _)| *name == service.name);
         let open = open.map(|(_, address)| *address);

@@ -1,6 +1,7 @@
 //! What runs: a scenario compiled whole. Immutable; ids are indices into its own lists.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Plan {
     /// As written; the run's own seed may override it.
     pub seed: Option<u64>,
     pub safety: Safety,
+    /// `None`: no request is written down.
+    pub sampling: Option<Sampling>,
     pub proxy: Proxy,
     pub services: Box<[Service]>,
     /// The routes of the file, then one named `unmatched` per service (in service order), which
@@ -69,6 +72,14 @@ pub struct Plan {
     pub matcher: Matcher,
     /// What came from the environment: nothing that is told of the plan's conditions holds it.
     pub secrets: Secrets,
+}
+
+/// The request log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sampling {
+    pub file: PathBuf,
+    /// Of the good requests that no fault struck. Default 1 %.
+    pub rest: Share,
 }
 
 #[derive(Debug)]

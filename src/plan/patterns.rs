@@ -33,12 +33,12 @@ impl Patterns {
             if self.0.contains_key(text) {
                 continue;
             }
-            let made = if self.0.len() < MOST {
-                Pattern::new(text).map_err(|why| format!("not a regular expression: {why}"))
-            } else if self.0.len() == MOST {
-                Err(format!("more than {MOST} different regular expressions"))
-            } else {
-                continue;
+            let made = match self.0.len() {
+                ..MOST => {
+                    Pattern::new(text).map_err(|why| format!("not a regular expression: {why}"))
+                }
+                MOST => Err(format!("more than {MOST} different regular expressions")),
+                _ => return,
             };
             if let Err(message) = &made {
                 notes.push(Diagnostic::error(spec.says.at, message.clone()));

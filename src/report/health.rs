@@ -171,14 +171,15 @@ pub(super) fn bill(slo: &Slo, it: &str) -> String {
     }
 }
 
-/// Where the faults were, when all is organic and they were on other services: " (the faults are on
-/// payments)".
+/// Where the faults were, when all is organic and they were on other services: " (no fault here;
+/// payments is faulted)". Whether those services are behind this one is not known.
 pub(super) fn elsewhere(slo: &Slo, view: &View) -> String {
     let services = view.faulted_elsewhere(slo);
     if services.is_empty() || slo.organic == 0 || slo.organic < slo.bad {
         return String::new();
     }
-    format!(" (the faults are on {})", words::clean(&services.join(" and ")))
+    let be = if services.len() == 1 { "is" } else { "are" };
+    format!(" (no fault here; {} {be} faulted)", words::clean(&services.join(" and ")))
 }
 
 /// Whose fault a bad event was, in the order they are always told.

@@ -19,6 +19,11 @@ pub fn render(view: &View, canvas: &Canvas) -> Vec<String> {
     lines.iter().take(rows).map(|line| line.paint(canvas)).collect()
 }
 
+/// The state and where the drill is: what somebody who has just changed it wants to see.
+pub fn course(view: &View, canvas: &Canvas) -> Vec<String> {
+    course_lines(view, canvas).iter().map(|line| line.paint(canvas)).collect()
+}
+
 /// One line without colour: what pipes and logs get every few seconds.
 pub fn plain(view: &View) -> String {
     let mut parts = vec![view.state.clone()];
@@ -110,6 +115,12 @@ fn layout(view: &View, canvas: &Canvas) -> Vec<Line> {
 
 /// The state, unmistakably, where the drill is, and how much traffic there is.
 fn head(view: &View, canvas: &Canvas) -> Vec<Line> {
+    let mut lines = course_lines(view, canvas);
+    lines.push(traffic(view, canvas));
+    lines
+}
+
+fn course_lines(view: &View, canvas: &Canvas) -> Vec<Line> {
     let (mark, tone, word, remedy) = standing(view, canvas);
     let mut first = Line::new().add(tone, format!("{mark} {word}"));
     if let Some(halt) = &view.halt {
@@ -131,7 +142,6 @@ fn head(view: &View, canvas: &Canvas) -> Vec<Line> {
     if let Some(remedy) = remedy {
         lines.extend(wrap(Line::of("  "), &clean(&remedy), canvas.columns, 2));
     }
-    lines.push(traffic(view, canvas));
     lines
 }
 

@@ -74,7 +74,9 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
     ));
     if slo.bad > 0 {
         let aside = elsewhere(slo, view);
-        lines.push(format!("      {} bad{}{aside}", thousands(slo.bad), whose(slo)));
+        // What a faulted service behind it made it do is organic, and hardly its own.
+        let whose = if aside.is_empty() { whose(slo) } else { ", all organic".to_owned() };
+        lines.push(format!("      {} bad{whose}{aside}", thousands(slo.bad)));
     }
     let budget = format!("the {} budget", words::window(slo.window_seconds));
     lines.push(format!("      cost {}", bill(slo, &budget)));

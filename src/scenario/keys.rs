@@ -20,6 +20,11 @@ pub static ROOT: TableKeys = TableKeys {
         )
         .default("random, and printed"),
         Key::new("safety", Value::Table(&SAFETY), "What no drill may exceed."),
+        Key::new(
+            "sampling",
+            Value::Table(&SAMPLING),
+            "Which requests are written down one by one.",
+        ),
         Key::new("proxy", Value::Table(&super::proxy::PROXY), "The proxy itself."),
         Key::new("services", Value::Named(&SERVICE), "What is proxied."),
         Key::new("routes", Value::Named(&ROUTE), "Requests told apart."),
@@ -49,6 +54,17 @@ static SAFETY: TableKeys = TableKeys {
             "`hold`: a reload that would do more harm waits for `reload --accept`.",
         )
         .default("\"apply\""),
+    ],
+    short: None,
+};
+
+static SAMPLING: TableKeys = TableKeys {
+    name: "sampling",
+    doc: "The request log: all that were bad for some SLO, all that a fault struck, and some of the \
+          rest, as lines of JSON. Counts never come from it.",
+    keys: &[
+        Key::new("file", Value::Text, "Where they are added.").required(),
+        Key::new("rest", Value::Share, "Of the good ones that no fault struck.").default("\"1%\""),
     ],
     short: None,
 };

@@ -50,6 +50,7 @@ pub struct Scenario {
     pub hypothesis: Option<Located<String>>,
     pub seed: Option<Located<u64>>,
     pub safety: SafetySpec,
+    pub sampling: Option<SamplingSpec>,
     pub proxy: ProxySpec,
     pub services: Vec<ServiceSpec>,
     pub routes: Vec<RouteSpec>,
@@ -74,6 +75,14 @@ pub struct SafetySpec {
     pub never: Vec<Located<String>>,
     pub fault_health: Option<Located<bool>>,
     pub widening: Option<Located<Widening>>,
+}
+
+/// `[sampling]`: the request log.
+#[derive(Debug, Clone)]
+pub struct SamplingSpec {
+    /// `None`: missing, which has been noted.
+    pub file: Option<Located<String>>,
+    pub rest: Option<Located<Share>>,
 }
 
 /// What becomes of a reload that widens what faults may do.

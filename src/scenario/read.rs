@@ -3,7 +3,7 @@
 use super::adjust::{Adjustment, adjusted};
 use super::{
     BurstsSpec, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, RouteSpec,
-    SafetySpec, Says, Scenario, ServiceSpec, StatusPattern, Widening,
+    SafetySpec, SamplingSpec, Says, Scenario, ServiceSpec, StatusPattern, Widening,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::document::{Content, Entry, Node, Table};
@@ -25,6 +25,9 @@ pub(super) fn scenario(
         hypothesis: root.text("hypothesis"),
         seed: root.integer("seed"),
         safety: root.table("safety").map(|mut table| safety(&mut table)).unwrap_or_default(),
+        sampling: root
+            .table("sampling")
+            .map(|mut table| SamplingSpec { file: table.text("file"), rest: table.share("rest") }),
         proxy: root
             .table("proxy")
             .map(|mut table| super::proxy::read(&mut table))

@@ -129,7 +129,7 @@ fn a_key_refines_what_is_there() {
         let over = Override { path, value: value.to_owned() };
         let live = read_adjusted(vec![("t".to_owned(), text.clone())], &[], &[over], &|_| None);
         assert_eq!(kinds(live, fault, false), want, "live {key}");
-        let phase = format!("[[phases]]\nname = \"a\"\nfor = \"1m\"\nfaults = [\"*\"]\n");
+        let phase = "[[phases]]\nname = \"a\"\nfor = \"1m\"\nfaults = [\"*\"]\n";
         let phased = format!("{text}{phase}set.{fault}.{key} = {value}\n");
         assert_eq!(kinds(one(&phased, &[]), fault, true), want, "phase {key}");
     }

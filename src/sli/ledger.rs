@@ -45,10 +45,12 @@ pub enum Skip {
     TooMany,
     /// The caller has opted out.
     Client,
+    /// HTTP was switched to something that this has no meaning for.
+    Tunnel,
 }
 
 impl Skip {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MaxHeld,
         Self::Limit,
         Self::Never,
@@ -58,6 +60,7 @@ impl Skip {
         Self::TooLarge,
         Self::TooMany,
         Self::Client,
+        Self::Tunnel,
     ];
 
     pub fn label(self) -> &'static str {
@@ -71,6 +74,7 @@ impl Skip {
             Self::TooLarge => "too_large",
             Self::TooMany => "too_many",
             Self::Client => "client",
+            Self::Tunnel => "tunnel",
         }
     }
 }
@@ -328,14 +332,23 @@ pub struct Books {
 }
 
 impl Books {
-    /// Counts one request, once. `second`: whole seconds since the process began.
-    pub fn record(&self, worker: usize, durations: &mut Durations, outcome: &Outcome, second: u64) {
+    /// Counts one request, once; true: it was bad for some SLO. `second`: whole seconds since the
+    /// process began.
+    pub fn record(
+        &self,
+        worker: usize,
+        durations: &mut Durations,
+        outcome: &Outcome,
+        second: u64,
+    ) -> bool {
         let route = &self.plan.routes[outcome.route as usize];
+        let mut bad = false;
         for id in &route.slos {
             let event = judge(&self.plan.slos[usize::from(*id)], outcome);
             let SloBook { cells, rings } = &self.slos[usize::from(*id)];
             let cells = &cells[worker];
             cells.count(event, 1);
+            bad |= matches!(event, Event::Bad(_));
             rings[worker].record(second, event);
         }
         add(&self.requests[worker].requests, 1);
@@ -346,6 +359,7 @@ impl Books {
             operations.attempt(key, super::judge::is_answered(outcome), second);
         }
         self.record_duration(durations, outcome);
+        bad
     }
 
     fn record_duration(&self, durations: &mut Durations, outcome: &Outcome) {
