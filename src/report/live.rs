@@ -122,7 +122,7 @@ impl Live {
             faults: faults
                 .map(|(at, counts)| Fault {
                     services: services(plan, |route| {
-                        route.faults.iter().any(|id| usize::from(*id) == at)
+                        route.faults.binary_search(&(at as FaultId)).is_ok()
                     }),
                     ..fault(counts, stage, at, &standing, now)
                 })
