@@ -20,6 +20,7 @@ mod h2;
 mod house;
 mod import;
 mod load_faults;
+mod memory;
 mod meter;
 mod others;
 mod phases;

@@ -232,6 +232,8 @@ pub struct ResponseBody {
     /// A fault put it in the place of what the service said.
     replaced: bool,
     tail: Tail,
+    /// It waits until the caller has taken what it was sent.
+    room: Option<u64>,
     /// The HTTP/2 stream it goes out on.
     flow: Option<Rc<Flow>>,
 }
@@ -252,6 +254,7 @@ impl ResponseBody {
             shaper: None,
             replaced: false,
             tail: Tail::None,
+            room: None,
             flow: None,
         }
     }
@@ -395,6 +398,16 @@ impl ResponseBody {
         }
     }
 
+    /// A caller that takes nothing just now has enough before it in the kernel; what is read ahead
+    /// of it here would only be memory, once for each slow reader.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.room.is_some() || self.conn.is_blocked() {
+            ready!(self.conn.poll_flushed(&mut self.room, context));
+            self.room = None;
+        }
+        Poll::Ready(())
+    }
+
     fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -403,6 +416,7 @@ impl ResponseBody {
             if let Some(broken) = ready!(self.poll_tail(context)) {
                 return Poll::Ready(Some(Err(broken)));
             }
+            ready!(self.poll_room(context));
             match ready!(self.poll_shaped(context)) {
                 Shaped::Frame(frame) => {
                     // After trailers hyper drops the body without asking for more.

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::body::{Payload, RequestBody};
 use super::connect::{self, Names, Trouble};
+use super::sips::Sips;
 use super::sweep::Sweep;
 use super::tls;
 use crate::plan::tls::ServiceTls;
@@ -377,8 +378,11 @@ impl Pool {
         let (stream, address) =
             connect::connect(&self.names, &self.sweep, &self.own, at, way.connect).await?;
         let alone = match &service.tls {
-            None => alone(stream).await?,
-            Some(tls) => alone(self.secure(at.0, tls, way, stream).await?).await?,
+            None => alone(&self.sweep, stream).await?,
+            Some(tls) => {
+                let stream = self.secure(at.0, tls, way, stream).await?;
+                alone(&self.sweep, stream).await?
+            }
         };
         Ok((alone, address.ip()))
     }
@@ -408,13 +412,13 @@ impl Pool {
     }
 }
 
-async fn alone<I>(io: I) -> Result<Alone, Trouble>
+async fn alone<I>(sweep: &Sweep, io: I) -> Result<Alone, Trouble>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFERED)
-        .handshake(TokioIo::new(io))
+        .handshake(TokioIo::new(Sips::of(io, sweep)))
         .await
         .map_err(Trouble::Exchange)?;
     Ok(Alone { sender, _line: Line::open(connection.with_upgrades()) })

@@ -222,6 +222,7 @@ async fn look(worker: Rc<Worker>) {
         let refused = |reason| stage.books.refused(worker.id, reason);
         worker.sweep.look(&stage.plan.proxy.timeouts, |conn, overdue| match overdue {
             Overdue::Idle => conn.order(Order::Finish),
+            Overdue::Quiet => conn.order(Order::Rest),
             Overdue::FirstByte => {
                 refused("first_byte");
                 conn.order(Order::Cut("first_byte"));
