@@ -24,6 +24,7 @@ mod memory;
 mod meter;
 mod others;
 mod phases;
+mod pool;
 mod recorder;
 mod reload;
 mod scenarios;

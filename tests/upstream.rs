@@ -55,7 +55,7 @@ pub(crate) fn service(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Stri
 }
 
 /// One head, and nothing after it.
-fn head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -67,7 +67,7 @@ fn head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8(head).unwrap())
 }
 
-fn events(proxy: &Program, label: &str) -> u64 {
+pub(crate) fn events(proxy: &Program, label: &str) -> u64 {
     proxy.metric("backburn_slo_events_total", &[label])
 }
 
@@ -110,10 +110,12 @@ fn check(number: usize, case: &Case, proxy: &Program) -> Result<(), String> {
 
 #[test]
 fn the_corpus_of_services() {
-    let corpus: Corpus = toml::from_str(include_str!("corpus/upstream.toml")).unwrap();
-    assert!(corpus.case.len() > 20);
+    let files = [include_str!("corpus/upstream.toml"), include_str!("corpus/services.toml")];
+    let corpus = files.into_iter().flat_map(|file| toml::from_str::<Corpus>(file).unwrap().case);
+    let corpus: Vec<Case> = corpus.collect();
+    assert!(corpus.len() > 80);
     let cases: Vec<(Vec<u8>, String)> =
-        corpus.case.iter().map(|case| (bytes(&case.answer), case.then.clone())).collect();
+        corpus.iter().map(|case| (bytes(&case.answer), case.then.clone())).collect();
     let url = service(move |mut stream| {
         let Some(head) = head(&mut stream) else { return };
         let number: usize = head[5..].split(' ').next().unwrap().parse().unwrap();
@@ -134,7 +136,6 @@ fn the_corpus_of_services() {
     });
     let proxy = proxy(SLO, &url, &[]);
     let failed: Vec<String> = corpus
-        .case
         .iter()
         .enumerate()
         .filter_map(|(n, case)| Some(format!("{}: {}", case.id, check(n, case, &proxy).err()?)))

@@ -176,6 +176,8 @@ async fn serve(
         }
         (Payload::Stream(Box::new(inflow)), Some(upload))
     };
+    // First of all: what `Connection` names must not be what is said here.
+    headers::towards_upstream(&mut head.headers, way.h2);
     worker.vias.sign(&mut head.headers, head.version, service_id, service);
     address(&mut head, service, way.h2, &plan.proxy, conn);
     if let Some(protocol) = &upgrade {
@@ -325,7 +327,6 @@ fn address(
     {
         head.headers.insert(header::HOST, host);
     }
-    headers::towards_upstream(&mut head.headers, h2);
     head.extensions.clear();
     let uri = std::mem::take(&mut head.uri);
     if h2 {
