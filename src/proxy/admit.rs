@@ -113,16 +113,13 @@ fn valid_host(value: &HeaderValue) -> Result<&str, Refusal> {
 /// `host[:port]`, without a user (RFC 9110 7.2, 4.2.4): a name in the characters that names have, or
 /// an address. RFC 3986 would let pass `a,b`, which the next server may take for a list.
 fn is_host(host: &str) -> bool {
-    let (sound, port) = match host.strip_prefix('[') {
-        Some(rest) => {
-            let Some((address, after)) = rest.split_once(']') else { return false };
-            (address.parse::<Ipv6Addr>().is_ok(), after)
-        }
-        None => {
-            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
-            let of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-            (!name.is_empty() && name.bytes().all(of_names), port)
-        }
+    let (sound, port) = if let Some(rest) = host.strip_prefix('[') {
+        let Some((address, after)) = rest.split_once(']') else { return false };
+        (address.parse::<Ipv6Addr>().is_ok(), after)
+    } else {
+        let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+        let of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        (!name.is_empty() && name.bytes().all(of_names), port)
     };
     sound && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }

@@ -40,7 +40,7 @@ impl Payload {
         match self {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(inflow) => inflow.poll_frame(context),
+            Self::Stream(inflow) => Pin::new(&mut **inflow).poll_frame(context),
         }
     }
 
@@ -223,7 +223,7 @@ impl fmt::Debug for Tail {
 #[derive(Debug)]
 pub struct ResponseBody {
     payload: Payload,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     conn: Rc<Conn>,
     /// Other streams share the connection: only this one is cut.
     multiplexed: bool,
@@ -239,7 +239,7 @@ pub struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub fn new(payload: Payload, exchange: Exchange, conn: Rc<Conn>) -> Self {
+    pub fn new(payload: Payload, exchange: Box<Exchange>, conn: Rc<Conn>) -> Self {
         Self { exchange: Some(exchange), ..Self::unrecorded(payload, conn) }
     }
 
@@ -310,7 +310,7 @@ impl ResponseBody {
     /// The next frame of a body that faults shape.
     fn poll_shaped(&mut self, context: &mut Context<'_>) -> Poll<Shaped> {
         match &mut self.shaper {
-            Some(shaper) => shaper.poll(context, &mut self.payload, self.exchange.as_mut()),
+            Some(shaper) => shaper.poll(context, &mut self.payload, self.exchange.as_deref_mut()),
             None => self.payload.poll(context).map(|polled| match polled {
                 Some(Ok(frame)) => Shaped::Frame(frame),
                 Some(Err(error)) => Shaped::Failed(error),
@@ -431,8 +431,12 @@ impl ResponseBody {
                 }
                 Shaped::Cut { deed, how, code } => self.cut(deed, how, code),
                 Shaped::Failed(error) => {
-                    let caller = self.exchange.as_ref().is_some_and(Exchange::broken_by_caller);
-                    self.end(if caller { End::BadRequestBody } else { End::Cut });
+                    let caller =
+                        self.exchange.as_ref().and_then(|exchange| exchange.broken_by_caller());
+                    if let (Some(reason), Some(exchange)) = (caller, &self.exchange) {
+                        exchange.refused(reason);
+                    }
+                    self.end(if caller.is_some() { End::BadRequestBody } else { End::Cut });
                     // Told when what came before is out.
                     let then = Then::Break(Broken::Service(error));
                     self.tail = Tail::Flush { ticket: None, then };

@@ -16,9 +16,47 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// Which of the rare fields a head has, seen in one pass: to look for each, its name would be
+/// hashed, once for every message that has none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance(u8);
+
+impl Glance {
+    /// One that belongs to this hop only.
+    pub const HOP: u8 = 1;
+    pub const EXPECT: u8 = 1 << 1;
+    pub const VIA: u8 = 1 << 2;
+    pub const FORWARDED: u8 = 1 << 3;
+    pub const TRAILER: u8 = 1 << 4;
+
+    pub fn at(headers: &HeaderMap) -> Self {
+        let seen = headers.keys().map(|name| match name.as_str() {
+            "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "proxy-authenticate"
+            | "proxy-authorization" => Self::HOP,
+            "expect" => Self::EXPECT,
+            "via" => Self::VIA,
+            "forwarded" => Self::FORWARDED,
+            "trailer" => Self::TRAILER,
+            _ => 0,
+        });
+        Self(seen.fold(0, |all, one| all | one))
+    }
+
+    pub fn has(self, fields: u8) -> bool {
+        self.0 & fields != 0
+    }
+}
+
 /// Removes what belongs to one hop (RFC 9110 7.6.1, 11.7), both ways: the named fields, and those
 /// that `Connection` names, but for fields whose loss would change who is asked or how much is read.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
     const NOT_NOMINABLE: [HeaderName; 4] =
         [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, http::header::CACHE_CONTROL];
     if headers.contains_key(CONNECTION) {
@@ -64,33 +102,53 @@ pub fn te_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// The head as the upstream gets it.
-pub fn towards_upstream(headers: &mut HeaderMap, h2: bool) {
-    strip_hop_by_hop(headers);
-    if headers.contains_key(TE) && !h2 {
-        // It belongs to this hop too (RFC 9110 10.1.4).
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+pub fn towards_upstream(headers: &mut HeaderMap, seen: Glance, h2: bool) {
+    if seen.has(Glance::HOP) {
+        strip_hop_by_hop(headers);
+        if headers.contains_key(TE) && !h2 {
+            // It belongs to this hop too (RFC 9110 10.1.4).
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
     }
-    // 100-continue is answered here, when the body is first read.
-    headers.remove(EXPECT);
+    if seen.has(Glance::EXPECT) {
+        // 100-continue is answered here, when the body is first read.
+        headers.remove(EXPECT);
+    }
 }
 
-/// The head as the caller gets it; false: its framing is none to be relied on.
-pub fn towards_caller(headers: &mut HeaderMap, trailers: bool) -> bool {
+/// How an answer says where it ends, by its `Transfer-Encoding`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// It has none.
+    Plain,
+    Chunked,
+    /// None to be relied on.
+    Unsound,
+}
+
+/// The head as the caller gets it, and what framed it on its way here.
+pub fn towards_caller(headers: &mut HeaderMap, trailers: bool) -> Framing {
+    let seen = Glance::at(headers);
+    if seen.has(Glance::TRAILER) && !trailers {
+        headers.remove(TRAILER);
+    }
+    if !seen.has(Glance::HOP) {
+        return Framing::Plain;
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let sound = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
+    let framing = match (codings.next(), codings.next()) {
+        (None, _) => Framing::Plain,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Framing::Chunked
+        }
+        _ => Framing::Unsound,
     };
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if framing != Framing::Plain {
         // RFC 9112 6.3: the length is a lie then.
         headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(headers);
-    if !trailers {
-        headers.remove(TRAILER);
-    }
-    sound
+    framing
 }
 
 /// RFC 9113 8.2.3: HTTP/2 may send cookies one by one, HTTP/1.1 must not.

@@ -12,6 +12,7 @@ use super::act::{self, Held, Place};
 use super::body::{Payload, RequestBody, ResponseBody};
 use super::conn::Conn;
 use super::exchange::Exchange;
+use super::headers::Glance;
 use super::inflow::Upload;
 use super::prescription::{Deed, Ending, Gate, Prescription, Verb};
 use super::shape::Shaper;
@@ -52,11 +53,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn of(conn: Rc<Conn>, head: &http::request::Parts) -> Self {
+    pub fn of(conn: Rc<Conn>, head: &http::request::Parts, seen: Glance) -> Self {
         Self {
             conn,
             version: head.version,
-            expects_continue: head.headers.contains_key(header::EXPECT),
+            expects_continue: seen.has(Glance::EXPECT),
             grpc: grpc::content_type(&head.headers).cloned(),
         }
     }
@@ -322,7 +323,7 @@ pub async fn changed_upload(
 pub fn respond(
     worker: &Rc<Worker>,
     caller: &Caller,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     faults: Option<Box<Prescription>>,
     mut head: http::response::Parts,
     source: (Payload, Option<Lease>),
@@ -358,7 +359,7 @@ pub fn respond(
 pub fn answer_of_fault(
     worker: &Rc<Worker>,
     caller: &Caller,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     faults: Option<Box<Prescription>>,
     reply: Reply,
 ) -> Response<ResponseBody> {

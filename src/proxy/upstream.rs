@@ -221,8 +221,8 @@ impl Pool {
         }
         // Known before anything is awaited: a reload may give the id to another service meanwhile,
         // and this connection must not become one of its own.
-        let mut owner = self.owner(id, service);
-        while let Some(Idle { mut alone, peer, .. }) = self.take_idle(id, service) {
+        let (mut owner, mut idle) = self.take_idle(id, service);
+        while let Some(Idle { mut alone, peer, .. }) = idle {
             let spare = spare(&request);
             let mut failed = match alone.sender.try_send_request(request).await {
                 Ok(response) => {
@@ -233,7 +233,7 @@ impl Pool {
             match (failed.take_message(), spare) {
                 (Some(unsent), _) => {
                     request = unsent;
-                    owner = self.owner(id, service);
+                    (owner, idle) = self.take_idle(id, service);
                 }
                 (None, Some(spare)) if is_stale(failed.error()) => {
                     request = spare;
@@ -284,6 +284,18 @@ impl Pool {
         Ok((response, self.lease(id, owner, opened.peer, kind)))
     }
 
+    /// Leaves the connections that have idled for too long, whoever's they were.
+    pub fn look(&self) {
+        let now = crate::clock::now();
+        let old = |since: Instant| now.saturating_duration_since(since) > IDLE;
+        for idlers in self.services.borrow_mut().iter_mut() {
+            // The longest idle come first.
+            let keep = idlers.idle.iter().position(|idle| !old(idle.since));
+            idlers.idle.drain(..keep.unwrap_or(idlers.idle.len()));
+            idlers.shared.retain(|known| known.streams.get() > 0 || !old(known.since));
+        }
+    }
+
     fn lease(self: &Rc<Self>, service: ServiceId, owner: Owner, peer: IpAddr, kind: Kind) -> Lease {
         Lease { pool: Rc::clone(self), service, peer, owner, kind }
     }
@@ -305,10 +317,10 @@ impl Pool {
         see(idlers)
     }
 
-    /// The idle connection used last that is fit for use.
-    fn take_idle(&self, id: ServiceId, service: &Service) -> Option<Idle> {
+    /// Whose connections they are, and the idle one used last that is fit for use.
+    fn take_idle(&self, id: ServiceId, service: &Service) -> (Owner, Option<Idle>) {
         let now = crate::clock::now();
-        self.with(id, service, |idlers| {
+        let idle = |idlers: &mut Idlers| {
             let mut at = idlers.idle.len();
             while at > 0 {
                 at -= 1;
@@ -325,7 +337,8 @@ impl Pool {
                 }
             }
             None
-        })
+        };
+        self.with(id, service, |idlers| (Rc::clone(&idlers.owner), idle(idlers)))
     }
 
     /// The oldest shared connection with room; those that nobody needs any more are left.
