@@ -56,7 +56,9 @@ fn answers_nobody_asked_for() {
 /// what the caller sees.
 #[test]
 fn an_answer_in_the_middle_of_an_upload() {
-    let url = service(|mut stream| {
+    let (seen, was_seen) = std::sync::mpsc::channel::<()>();
+    let was_seen = std::sync::Mutex::new(was_seen);
+    let url = service(move |mut stream| {
         let Some(_) = head(&mut stream) else { return };
         let answer =
             b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
