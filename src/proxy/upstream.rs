@@ -25,6 +25,9 @@ use crate::plan::{Safety, Service, ServiceId};
 /// Idle connections are left after this long: below the keep-alive of common servers (Node's is
 /// 5 s), so that a request seldom meets a connection the server is closing.
 const IDLE: Duration = Duration::from_secs(4);
+/// A connection is not asked again when it is older: where a service's name has come to stand for
+/// other addresses, its old ones would be asked for as long as they answer.
+const LIFE: Duration = Duration::from_secs(30);
 /// Idle connections kept per service and worker.
 const KEPT: usize = 1024;
 /// Streams on one HTTP/2 connection before another is opened.
@@ -88,6 +91,7 @@ impl Drop for Line {
 #[derive(Debug)]
 struct Alone {
     sender: http1::SendRequest<RequestBody>,
+    opened: Instant,
     _line: Line,
 }
 
@@ -104,6 +108,7 @@ struct Multiplexed {
     sender: http2::SendRequest<RequestBody>,
     peer: IpAddr,
     streams: Rc<Cell<usize>>,
+    opened: Instant,
     since: Instant,
     line: Rc<Line>,
 }
@@ -176,6 +181,9 @@ impl Lease {
             return;
         }
         let now = crate::clock::now();
+        if now.saturating_duration_since(alone.opened) > LIFE {
+            return;
+        }
         let mut services = self.pool.services.borrow_mut();
         if let Some(idlers) = services.get_mut(usize::from(self.service))
             // A reload may have given the id to another service.
@@ -350,10 +358,11 @@ impl Pool {
                     known.streams.get() == 0 && now.saturating_duration_since(known.since) > IDLE;
                 !idle && !known.sender.is_closed()
             });
-            let found = idlers
-                .shared
-                .iter_mut()
-                .find(|known| known.streams.get() < STREAMS && known.sender.is_ready())?;
+            let found = idlers.shared.iter_mut().find(|known| {
+                known.streams.get() < STREAMS
+                    && now.saturating_duration_since(known.opened) <= LIFE
+                    && known.sender.is_ready()
+            })?;
             found.since = now;
             Some(found.clone())
         })
@@ -413,11 +422,13 @@ impl Pool {
             None => multiplexed(stream).await?,
             Some(tls) => multiplexed(self.secure(at.0, tls, way, stream).await?).await?,
         };
+        let now = crate::clock::now();
         let opened = Multiplexed {
             sender,
             peer: address.ip(),
             streams: Rc::default(),
-            since: crate::clock::now(),
+            opened: now,
+            since: now,
             line: Rc::new(line),
         };
         self.with(id, service, |idlers| idlers.shared.push(opened.clone()));
@@ -434,7 +445,8 @@ where
         .handshake(TokioIo::new(Sips::of(io, sweep)))
         .await
         .map_err(Trouble::Exchange)?;
-    Ok(Alone { sender, _line: Line::open(connection.with_upgrades()) })
+    let opened = crate::clock::now();
+    Ok(Alone { sender, opened, _line: Line::open(connection.with_upgrades()) })
 }
 
 async fn multiplexed<I>(io: I) -> Result<(http2::SendRequest<RequestBody>, Line), Trouble>
