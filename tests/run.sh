@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # Programs, as command=package where the two differ.
 missing=()
-for program in python3 cc=gcc curl h2load=nghttp2-client; do
+for program in python3 cc=gcc curl h2load=nghttp2-client slowhttptest; do
   command -v "${program%=*}" >/dev/null || missing+=("${program#*=}")
 done
 # Debian keeps what makes virtual environments in a package of its own.
@@ -27,6 +27,7 @@ tools=target/tools
 [ -x "$tools/bin/pip" ] || python3 -m venv "$tools"
 "$tools/bin/pip" install --quiet --disable-pip-version-check \
   grpcio==1.85.3 \
+  redbot==2.7.1 \
   tombi==1.9.6 \
   websockets==17.4
 
