@@ -96,6 +96,9 @@ fn host_of_h2(head: &request::Parts) -> Result<&str, Refusal> {
             if !is_host(authority) {
                 return Err(bad("bad_host"));
             }
+            if !matches!(head.uri.scheme_str(), Some("http" | "https")) {
+                return Err(bad("bad_target"));
+            }
             if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
                 return Err(bad("target_host_differs"));
             }
@@ -232,7 +235,7 @@ mod tests {
     fn admission() {
         let long = format!("/{}", "a".repeat(TARGET));
         let (one, two) = (Version::HTTP_11, Version::HTTP_2);
-        let cases: [Case<'_>; 39] = [
+        let cases: [Case<'_>; 40] = [
             (one, "GET", "/a", &["t"], None),
             (one, "GET", "/a", &["t:80"], None),
             (one, "GET", "/a", &["[::1]:80"], None),
@@ -271,6 +274,7 @@ mod tests {
             (two, "GET", "/a", &["t"], None),
             (two, "GET", "http://t/a", &["u"], Some("target_host_differs")),
             (two, "GET", "http://u@t/a", &[], Some("bad_host")),
+            (two, "GET", "ftp://t/a", &[], Some("bad_target")),
             (two, "GET", "/a", &[], Some("no_host")),
         ];
         for (version, method, target, hosts, reason) in cases {

@@ -34,6 +34,8 @@ use crate::sli::{End, Origin};
 
 /// It came in by the own port of a service that a reload has taken out.
 const SERVICE_REMOVED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "service_removed");
+/// Over HTTP/1.1 the parser counts them.
+const MANY_FIELDS: Refusal = Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers");
 /// It has been to this service already.
 const VIA_LOOP: Refusal = Refusal::new(StatusCode::LOOP_DETECTED, "via_loop");
 
@@ -94,6 +96,11 @@ fn begin(
         NotLetIn::Refused(refused)
     };
     let host = admit::admit(head, conn.is_secure()).map_err(refuse)?;
+    if head.version == Version::HTTP_2
+        && head.headers.len() > usize::from(plan.proxy.limits.headers)
+    {
+        return Err(refuse(MANY_FIELDS));
+    }
     if admit::is_for_us(head) {
         return Err(NotLetIn::ForUs);
     }
