@@ -59,31 +59,23 @@ impl Glance {
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     const NOT_NOMINABLE: [HeaderName; 4] =
         [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, http::header::CACHE_CONTROL];
-    if headers.contains_key(CONNECTION) {
-        let nominated: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .filter(|name| !NOT_NOMINABLE.contains(name))
-            .collect();
-        let keeps_trailers = te_trailers(headers);
-        for name in nominated {
-            headers.remove(name);
-        }
-        if keeps_trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-        headers.remove(CONNECTION);
-    } else if headers.contains_key(TE) {
-        let keeps_trailers = te_trailers(headers);
-        headers.remove(TE);
-        if keeps_trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
+    let nominated: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| !NOT_NOMINABLE.contains(name))
+        .collect();
+    let keeps_trailers = te_trailers(headers);
+    for name in nominated {
+        headers.remove(name);
     }
-    for name in [TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+    headers.remove(TE);
+    if keeps_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
         headers.remove(name);
     }
     for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
@@ -183,6 +175,7 @@ pub fn is_endless(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn one_hop_fields_stop_here() {
@@ -215,5 +208,70 @@ mod tests {
                 ("x-kept", "2")
             ]
         );
+    }
+
+    const NAMES: [&str; 14] = [
+        "connection",
+        "keep-alive",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "proxy-authorization",
+        "http2-settings",
+        "trailer",
+        "host",
+        "content-length",
+        "cache-control",
+        "cookie",
+        "x-a",
+        "x-b",
+    ];
+
+    fn words() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            proptest::sample::select(&NAMES[..]).prop_map(str::to_owned),
+            "[A-Za-z\\- ,]{0,6}",
+            Just("trailers".to_owned()),
+        ];
+        proptest::collection::vec(word, 0..4).prop_map(|words| words.join(","))
+    }
+
+    proptest! {
+        /// Whatever comes, what is for one hop stays here, what it names goes with it, and all
+        /// else goes on, in order.
+        #[test]
+        fn nothing_else_is_lost(
+            fields in proptest::collection::vec((proptest::sample::select(&NAMES[..]), words()), 0..12)
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.append(HeaderName::from_static(name), HeaderValue::try_from(value).unwrap());
+            }
+            let before = headers.clone();
+            towards_upstream(&mut headers, Glance::at(&before), true);
+            let nominated: Vec<String> = fields
+                .iter()
+                .filter(|(name, _)| *name == "connection")
+                .flat_map(|(_, value)| value.split(','))
+                .map(|name| name.trim().to_ascii_lowercase())
+                .collect();
+            for name in NAMES {
+                let left: Vec<_> = headers.get_all(name).iter().collect();
+                let sent: Vec<_> = before.get_all(name).iter().collect();
+                match name {
+                    "te" => prop_assert!(left.is_empty() || left == ["trailers"]),
+                    "host" | "content-length" | "cache-control" => prop_assert_eq!(left, sent),
+                    "connection" | "keep-alive" | "transfer-encoding" | "upgrade"
+                    | "proxy-authorization" | "http2-settings" => prop_assert!(left.is_empty()),
+                    _ if nominated.iter().any(|one| one == name) => prop_assert!(left.is_empty()),
+                    _ => prop_assert_eq!(left, sent),
+                }
+            }
+            // Once more changes nothing.
+            let once = headers.clone();
+            let seen = Glance::at(&headers);
+            towards_upstream(&mut headers, seen, true);
+            prop_assert_eq!(headers, once);
+        }
     }
 }
