@@ -92,7 +92,7 @@ fn decide(criterion: &mut Criterion) {
             bench.iter(|| {
                 struck.clear();
                 later += Duration::from_millis(1);
-                stage.decide(0, 0, &asked, later, &mut struck);
+                stage.decide(0, 0, &asked, later, &mut struck, &mut ());
             });
         });
     }

@@ -13,7 +13,7 @@ pub mod units;
 pub mod admin;
 // Composition root.
 pub mod app;
-// Pure maths on counts: error budget, burn.
+// Pure maths on counts: burn rate, alerts, forecasts, intervals.
 pub mod budget;
 // One file a verb.
 pub mod cli;
@@ -37,6 +37,8 @@ pub mod plan;
 pub mod proxy;
 // A drill for people: the view of it, the live meter, the summary.
 pub mod report;
+// The request log: single requests, and the draws that decided.
+pub mod requests;
 // What the user wrote.
 pub mod scenario;
 // Counting: one outcome a request, judged per SLO.

@@ -18,7 +18,7 @@ fn number(text: &str, before: &str, after: &str) -> u64 {
 fn the_demo_tells_its_story() {
     let scratch = Scratch::new();
     let mut child = Command::new(BACKBURN)
-        .args(["demo", "--for", "9s", "--seed", "7", "--progress", "2"])
+        .args(["demo", "--for", "9s", "--seed", "7", "--progress", "2s"])
         .current_dir(&scratch.0)
         .env_remove("XDG_RUNTIME_DIR")
         .stdout(Stdio::piped())

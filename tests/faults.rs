@@ -22,7 +22,7 @@ impl Service {
     }
 
     /// Each request's text makes its answer.
-    fn answering(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -185,7 +185,7 @@ fn held_answers_are_let_go_and_watched() {
 }
 
 /// Bytes that tell their place.
-fn numbered(length: usize) -> Vec<u8> {
+pub(crate) fn numbered(length: usize) -> Vec<u8> {
     (0..length).map(|at| b"0123456789abcdefghijklmnopqrstuvwxyz"[at / 7 % 36]).collect()
 }
 

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up: a room may use those before it.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "clock",
     "diagnostic",
     "dice",
     "units",
+    "budget",
     "os",
     "document",
     "delay",
@@ -17,9 +18,9 @@ const ROOMS: [&str; 19] = [
     "plan",
     "exchange",
     "sli",
-    "budget",
     "drill",
     "report",
+    "requests",
     "proxy",
     "admin",
     "demo",

@@ -9,10 +9,14 @@
 )]
 
 mod bad;
+mod budget;
 mod clients;
+mod conformance;
+mod delays;
 mod demo;
 mod drill;
 mod exact;
+mod exports;
 mod faults;
 mod gates;
 mod gateway;
@@ -27,6 +31,7 @@ mod phases;
 mod pool;
 mod recorder;
 mod reload;
+mod replay;
 mod scenarios;
 mod schema;
 mod services;
@@ -35,5 +40,6 @@ mod support;
 mod terminal;
 mod timeouts;
 mod tls;
+mod tunnels;
 mod upstream;
 mod views;

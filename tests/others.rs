@@ -22,13 +22,13 @@ fn script(name: &str) -> PathBuf {
 }
 
 /// A service that prints its port and ends with its standard input.
-struct Service {
+pub(crate) struct Service {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Service {
-    fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let mut child = Command::new(interpreter())
             .arg(script(name))
             .stdin(Stdio::piped())
@@ -48,8 +48,8 @@ impl Drop for Service {
     }
 }
 
-fn run(name: &str, argument: &str) -> Value {
-    let output = Command::new(interpreter()).arg(script(name)).arg(argument).output().unwrap();
+pub(crate) fn run(name: &str, arguments: &[&str]) -> Value {
+    let output = Command::new(interpreter()).arg(script(name)).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {said}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -71,7 +71,7 @@ fn grpc() {
     for scheme in ["h2c", "http"] {
         let upstream = format!("{scheme}://127.0.0.1:{}", service.port);
         let proxy = proxy(SLO, &upstream, &[]);
-        let seen = run("grpc_calls.py", host(&proxy.url("proxy")));
+        let seen = run("grpc_calls.py", &[host(&proxy.url("proxy"))]);
         let wanted = serde_json::json!({
             "unary": "hello", "first": "1", "last": "2", "large": true, "empty": true,
             "stream": true, "total": 200_000, "chat": "ABC", "chat_ends": true,
@@ -88,7 +88,7 @@ fn grpc() {
 fn websocket() {
     let service = Service::start("websocket_service.py");
     let proxy = proxy(SLO, &format!("http://127.0.0.1:{}", service.port), &[]);
-    let seen = run("websocket_calls.py", &proxy.url("proxy").replace("http:", "ws:"));
+    let seen = run("websocket_calls.py", &[&proxy.url("proxy").replace("http:", "ws:")]);
     let wanted = serde_json::json!({
         "binary 0": true, "binary 1": true, "binary 125": true, "binary 126": true,
         "binary 65535": true, "binary 65536": true, "binary 1048576": true,

@@ -156,6 +156,9 @@ fn what_widens_can_be_held() {
     edited.write(&format!("{CALM}{safety}"));
     assert_eq!(edited.reload("").1["result"], "applied");
     assert_eq!(edited.ask(), 200);
+    // What somebody sets by hand is meant.
+    assert_eq!(edited.backburn(&["set", "broken.probability=100%"]).status.code(), Some(0));
+    assert_eq!(edited.ask(), 503);
 }
 
 /// `set` puts a key over the file; it lasts until it is cleared or the file changes that very key.
@@ -255,6 +258,17 @@ fn counts_keep_their_meaning() {
     );
     assert_eq!(status, 200, "{text}");
     assert_eq!(edited.proxy.json("/api/v1/faults")[0]["hit"], 2);
+    // What is gone has hit them all the same.
+    edited.write(routes);
+    assert_eq!(edited.reload("").1["result"], "applied");
+    assert_eq!((injected("latency"), injected("error")), (1, 1));
+    let gone = edited.proxy.json("/api/v1/status")["faults"][0].take();
+    assert_eq!((&gone["who"], &gone["hit"]), (&json!("removed"), &json!(2)), "{gone}");
+    // Without phases there is nothing to go on to.
+    let said = edited.backburn(&["next"]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_ne!(said.status.code(), Some(0), "{text}");
+    assert!(text.contains("the scenario has no phases"), "{text}");
 }
 
 /// An override of a whole distribution; of several keys that say who is hit, the last one holds.

@@ -20,7 +20,7 @@ fn on_a_terminal(scratch: &Scratch, upstream: &str, set: &[(&str, &str)], steps:
     command.arg(script).args(["24", "80", &steps.to_string()]);
     command.args([BACKBURN, "run"]).arg(scenario);
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    command.args(["--set", &format!("proxy.upstream=\"{upstream}\""), "--progress", "1"]);
+    command.args(["--set", &format!("proxy.upstream=\"{upstream}\""), "--progress", "1s"]);
     command.current_dir(&scratch.0).env_remove("XDG_RUNTIME_DIR").env_remove("NO_COLOR");
     command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").envs(set.iter().copied());
     let output = command.output().unwrap();
@@ -144,7 +144,7 @@ impl Piped {
         let scratch = Scratch::new();
         let child = Command::new(BACKBURN)
             .args(["run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .args(["--progress", "1", "--ready-file", "ready.json"])
+            .args(["--progress", "1s", "--ready-file", "ready.json"])
             .args(more)
             .arg(scratch.file("scenario.toml", NO))
             .args(["--set", &format!("proxy.upstream=\"{upstream}\"")])

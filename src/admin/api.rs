@@ -82,7 +82,7 @@ pub(super) async fn slos(State(state): Admin) -> Json<Vec<Slo>> {
 
 pub(super) async fn faults(State(state): Admin) -> Json<Value> {
     let snapshot = state.control.snapshot();
-    let faults = snapshot.faults.iter().map(|fault| {
+    let faults = snapshot.all_faults().map(|fault| {
         let routes: Vec<Value> = fault
             .routes
             .iter()
@@ -137,6 +137,13 @@ pub(super) async fn routes(State(state): Admin) -> Json<Value> {
         })
     });
     Json(routes.collect())
+}
+
+/// The requests last written down, the newest first.
+pub(super) async fn requests(State(state): Admin) -> Result<Json<Value>, Problem> {
+    let none = "no request is written down: the scenario has no [sampling]";
+    let log = state.requests.as_ref().ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, none))?;
+    Ok(Json(Value::Array(log.recent())))
 }
 
 /// `reason` of an optional JSON body.

@@ -2,6 +2,7 @@
 //! the start, at zero, so that rates and alerts see the first event.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -17,6 +18,7 @@ use super::AdminState;
 use crate::drill::control::Standing;
 use crate::drill::reload::Outcome;
 use crate::plan::Plan;
+use crate::requests::Counts;
 use crate::sli::Snapshot;
 use crate::sli::series::EDGES;
 use crate::sli::snapshot::Buckets;
@@ -30,7 +32,9 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         drill: state.control.drill_id().to_owned(),
         seed: state.control.seed(),
         held: state.live.held(),
+        slos: state.live.view(crate::clock::now()).slos,
         reloads: state.reloads.standing(),
+        logged: state.requests.iter().flat_map(|log| logged(&log.counts)).collect(),
         evicted: stage
             .plan
             .faults
@@ -57,6 +61,15 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         "text/plain; version=0.0.4; charset=utf-8"
     };
     ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+fn logged(counts: &Counts) -> [(&'static str, u64); 3] {
+    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    [
+        ("written", read(&counts.written)),
+        ("dropped", read(&counts.dropped)),
+        ("failed", read(&counts.failed)),
+    ]
 }
 
 /// OpenMetrics → Prometheus text 0.0.4.
@@ -89,26 +102,33 @@ struct View {
     drill: String,
     seed: u64,
     held: usize,
+    slos: Vec<crate::report::view::Slo>,
     reloads: crate::drill::reload::Standing,
+    /// The request log's records, by what became of them.
+    logged: Vec<(&'static str, u64)>,
     /// By fault: values of `per` forgotten for want of room.
     evicted: Vec<(String, u64)>,
 }
 
-type Encoded = Result<(), std::fmt::Error>;
+pub(super) type Encoded = Result<(), std::fmt::Error>;
 
 /// One family of counters, gauges or histograms.
-struct Family<'a, 'e>(
+pub(super) struct Family<'a, 'e>(
     prometheus_client::encoding::MetricEncoder<'e>,
     std::marker::PhantomData<&'a ()>,
 );
 
 impl Family<'_, '_> {
-    fn put<M: EncodeMetric>(&mut self, labels: &impl EncodeLabelSet, value: M) -> Encoded {
+    pub(super) fn put<M: EncodeMetric>(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        value: M,
+    ) -> Encoded {
         value.encode(self.0.encode_family(labels)?)
     }
 }
 
-fn family<'e>(
+pub(super) fn family<'e>(
     encoder: &'e mut DescriptorEncoder<'_>,
     name: &'e str,
     help: &'e str,
@@ -143,6 +163,7 @@ impl Collector for View {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
         self.traffic(&mut encoder)?;
         self.slos(&mut encoder)?;
+        super::budget_metrics::encode(&self.slos, &mut encoder)?;
         self.faults(&mut encoder)?;
         self.drill(&mut encoder)
     }
@@ -234,7 +255,7 @@ impl View {
         let help = "Requests a fault took effect on, by kind";
         let mut injected =
             family(encoder, "backburn_faults_injected", help, None, MetricType::Counter)?;
-        for fault in &self.snapshot.faults {
+        for fault in self.snapshot.all_faults() {
             for (route, _, kinds) in &fault.routes {
                 for (kind, count) in kinds {
                     let labels = [("fault", &*fault.name), ("route", &**route), ("kind", *kind)];
@@ -245,7 +266,7 @@ impl View {
         let help = "Requests a fault could have hit";
         let mut eligible =
             family(encoder, "backburn_faults_eligible", help, None, MetricType::Counter)?;
-        for fault in &self.snapshot.faults {
+        for fault in self.snapshot.all_faults() {
             for (route, count, _) in &fault.routes {
                 eligible.put(
                     &[("fault", &*fault.name), ("route", &**route)],
@@ -256,7 +277,7 @@ impl View {
         let help = "Times a fault was due and did not act";
         let mut skipped =
             family(encoder, "backburn_faults_skipped", help, None, MetricType::Counter)?;
-        for fault in &self.snapshot.faults {
+        for fault in self.snapshot.all_faults() {
             for (reason, count) in &fault.skipped {
                 skipped.put(
                     &[("fault", &*fault.name), ("reason", *reason)],
@@ -316,6 +337,14 @@ impl View {
             MetricType::Gauge,
         )?
         .put(&none, ConstGauge::new(self.reloads.last_success))?;
+        if !self.logged.is_empty() {
+            let help = "Requests for the request log, by what became of them";
+            let mut logged =
+                family(encoder, "backburn_request_log", help, None, MetricType::Counter)?;
+            for (result, count) in &self.logged {
+                logged.put(&[("result", *result)], ConstCounter::new(*count))?;
+            }
+        }
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         family(encoder, "backburn_build_info", "This program", None, MetricType::Gauge)?
             .put(&version, ConstGauge::new(1i64))

@@ -2,6 +2,8 @@
 //! ports never reach.
 
 mod api;
+mod budget;
+mod budget_metrics;
 mod guard;
 mod metrics;
 mod steer;
@@ -21,6 +23,7 @@ use tokio::sync::Notify;
 use crate::drill::Control;
 use crate::drill::reload::Reloads;
 use crate::report::Live;
+use crate::requests::Log;
 
 /// What the handlers work on.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct AdminState {
     /// Rung by `POST drill/finish`.
     pub finish: Arc<Notify>,
     pub bound: SocketAddr,
+    /// The request log, where there is one.
+    pub requests: Option<Arc<Log>>,
 }
 
 /// Every path there is.
@@ -50,6 +55,10 @@ pub fn router(state: Arc<AdminState>) -> Router {
     let v1 = Router::new()
         .route("/status", get(api::status))
         .route("/slos", get(api::slos))
+        .route("/slos/{name}", get(budget::slo))
+        .route("/slos/{name}/verdict", get(budget::verdict))
+        .route("/alerts", get(budget::alerts))
+        .route("/record", get(budget::record))
         .route("/faults", get(api::faults))
         .route("/faults/{name}/override", patch(steer::set).delete(steer::clear))
         .route("/routes", get(api::routes))
@@ -57,6 +66,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/notes", get(steer::notes).post(steer::note))
         .route("/reload", post(steer::reload))
         .route("/explain", get(steer::explained))
+        .route("/requests", get(api::requests))
         .nest("/drill", drill);
     Router::new()
         .nest("/api/v1", v1)

@@ -82,8 +82,8 @@ fn note_json(note: &crate::drill::control::Note) -> Value {
 pub(super) async fn phases(State(state): Admin) -> Json<Value> {
     let control = &state.control;
     let standing = control.standing(crate::clock::now());
-    let plan = control.plan();
-    let snapshot = control.ledger().snapshot(&plan);
+    let plan = &standing.stage.plan;
+    let snapshot = control.ledger().snapshot(plan);
     let at = standing.position.phase();
     let mut told = Vec::new();
     for (id, phase) in plan.phases.iter().enumerate() {
@@ -132,7 +132,7 @@ fn counted(snapshot: &Snapshot, phase: &str) -> Value {
             "excluded": excluded,
         }))
     });
-    let hits = snapshot.faults.iter().filter_map(|fault| {
+    let hits = snapshot.all_faults().filter_map(|fault| {
         let seen = fault.phases.iter().find(|seen| &*seen.phase == phase)?;
         Some(json!({ "name": &*fault.name, "eligible": seen.eligible, "hit": seen.hit }))
     });
@@ -215,10 +215,7 @@ fn known(plan: &Plan, fault: &str) -> Result<(), Problem> {
     if names().any(|name| name == fault) {
         return Ok(());
     }
-    let hint = crate::document::suggest_name(fault, names()).map_or_else(
-        || format!("there is {}", names().collect::<Vec<_>>().join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
+    let hint = crate::document::instead(fault, names());
     Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no fault `{fault}`; {hint}")))
 }
 

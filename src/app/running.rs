@@ -14,6 +14,7 @@ use super::files::{Instance, RunFiles};
 use crate::drill::Control;
 use crate::drill::reload::Reloads;
 use crate::report::{Live, View};
+use crate::requests::Log;
 use crate::sli::Ledger;
 
 /// How often the HALT file is looked at; the drill clock when a phase ends.
@@ -42,6 +43,8 @@ pub struct Running {
     pub(super) _run_files: Option<RunFiles>,
     /// Client connections there is room for.
     pub connections: usize,
+    /// The request log, where there is one.
+    pub(super) log: Option<Arc<Log>>,
 }
 
 impl Running {
@@ -88,11 +91,15 @@ impl Running {
         let _ = self.draining.send(true);
         while self.acceptors.join_next().await.is_some() {}
         let threads = std::mem::take(&mut self.threads);
+        let log = self.log.take();
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if let Ok(Err(error)) = thread.join() {
                     tracing::error!(%error, "worker");
                 }
+            }
+            if let Some(log) = log {
+                log.close();
             }
         });
         let _ = joined.await;

@@ -25,6 +25,7 @@ use crate::plan::{Plan, Safety, Service};
 use crate::proxy::tls;
 use crate::proxy::{Never, OwnPort, Shared, listen, worker};
 use crate::report::Live;
+use crate::requests;
 use crate::sli::Ledger;
 
 /// Descriptors kept back for listeners, admin, files and the runtime's own.
@@ -65,6 +66,10 @@ pub enum StartError {
         path: PathBuf,
         source: io::Error,
     },
+    RequestLog {
+        path: PathBuf,
+        source: io::Error,
+    },
     ReadyFile {
         path: PathBuf,
         source: io::Error,
@@ -98,6 +103,9 @@ impl fmt::Display for StartError {
                 "cannot write to the data directory {}: {source}\nhint: --data DIR names another, --data none keeps nothing",
                 path.display()
             ),
+            Self::RequestLog { path, source } => {
+                write!(f, "cannot write the request log {}: {source}", path.display())
+            }
             Self::ReadyFile { path, source } => {
                 write!(f, "cannot write the ready file {}: {source}", path.display())
             }
@@ -206,15 +214,26 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         let kubernetes = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         Duration::from_secs(if kubernetes { 5 } else { 0 })
     });
+    let (log, mut queues) = match &plan.sampling {
+        None => (None, Vec::new()),
+        Some(sampling) => {
+            let path = &sampling.file;
+            let opened = requests::open(path, workers);
+            let failed = |source| StartError::RequestLog { path: path.clone(), source };
+            let (log, queues) = opened.map_err(failed)?;
+            (Some(log), queues.into_iter().map(Some).collect())
+        }
+    };
+    queues.resize_with(workers, || None);
     let mut senders = Vec::new();
     let mut threads = Vec::new();
-    for id in 0..workers {
+    for (id, queue) in queues.into_iter().enumerate() {
         let (sender, sockets) = mpsc::channel(256);
         let shared = Arc::clone(&shared);
         let durations = ledger.durations();
         let thread = thread::Builder::new()
             .name(format!("worker-{id}"))
-            .spawn(move || worker::run(id, shared, sockets, durations, drain))
+            .spawn(move || worker::run(id, shared, sockets, durations, queue, drain))
             .map_err(StartError::Os)?;
         senders.push(sender);
         threads.push(thread);
@@ -281,6 +300,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         held,
         instance: instance.to_json(),
         began: now,
+        harms: std::sync::Mutex::default(),
     });
     let state = Arc::new(AdminState {
         control: Arc::clone(&control),
@@ -289,6 +309,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         ready: Arc::clone(&ready),
         finish: Arc::clone(&finish),
         bound: admin_bound,
+        requests: log.clone(),
     });
     if let (Some(tls), Some(served)) = (plan.proxy.tls.clone(), served) {
         tokio::spawn(renew(tls, served, Arc::clone(&shared)));
@@ -330,6 +351,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         lame_duck,
         _run_files: run_files,
         connections: room.available_permits(),
+        log,
     })
 }
 

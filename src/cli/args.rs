@@ -37,6 +37,26 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "a rate is above 0 and at most 1000000".to_owned())
 }
 
+/// How many seconds apart something is said; 0: never.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace(pub u64);
+
+pub(super) fn pace(text: &str) -> Result<Pace, String> {
+    if text == "none" {
+        return Ok(Pace(0));
+    }
+    match duration(text)? {
+        time if time.subsec_nanos() == 0 && !time.is_zero() => Ok(Pace(time.as_secs())),
+        _ => Err("a pace is in whole seconds, such as \"10s\", or \"none\"".to_owned()),
+    }
+}
+
+/// The status of a whole answer.
+pub(super) fn status(text: &str) -> Result<u16, String> {
+    let status = text.parse().ok().filter(|status| (200..=599).contains(status));
+    status.ok_or_else(|| "a status is a number from 200 to 599, such as 503".to_owned())
+}
+
 fn in_one_line(why: units::Misread) -> String {
     match why.hint {
         Some(hint) => format!("{}; {hint}", why.message),

@@ -68,12 +68,7 @@ struct Harm {
     #[arg(long, env = "BACKBURN_TRY_LATENCY", value_parser = args::duration, value_name = "DURATION")]
     latency: Option<Duration>,
     /// They are answered with this status.
-    #[arg(
-        long,
-        env = "BACKBURN_TRY_ERROR",
-        value_parser = clap::value_parser!(u16).range(200..=599),
-        value_name = "STATUS"
-    )]
+    #[arg(long, env = "BACKBURN_TRY_ERROR", value_parser = args::status, value_name = "STATUS")]
     error: Option<u16>,
     /// They get no answer: reset, close or hang.
     #[arg(

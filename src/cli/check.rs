@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{exit, output};
 use crate::app::{Compiled, Source};
-use crate::diagnostic::{Severity, render, to_json};
+use crate::diagnostic::{Diagnostic, Severity, render, to_json};
 use crate::report::words;
 
 #[derive(Debug, Args)]
@@ -31,6 +31,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(args: CheckArgs) -> u8 {
+    let directory = args.files.iter().any(|path| path.is_dir());
     let source = Source { paths: args.files, sets: args.sets, ..Source::default() };
     let Compiled { plan, notes, scenario } = source.read().compile(&[], None);
     let sources = &scenario.sources;
@@ -60,10 +61,22 @@ pub(super) fn check(args: CheckArgs) -> u8 {
                     counted(errors, "mistake"),
                     counted(warnings, "warning")
                 ));
+                if directory && notes.iter().any(across_files) {
+                    output::say(
+                        "hint: a directory is read as one scenario; name a file in it if each is \
+                         a scenario of its own",
+                    );
+                }
             }
             exit::USAGE
         }
     }
+}
+
+/// What is there twice, in two files.
+fn across_files(note: &Diagnostic) -> bool {
+    let also = note.also.as_ref().map(|(also, _)| also.file);
+    note.severity == Severity::Error && note.at.zip(also).is_some_and(|(at, also)| at.file != also)
 }
 
 fn counted(number: usize, what: &str) -> String {

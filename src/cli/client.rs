@@ -211,13 +211,18 @@ pub(super) fn on(
     }
 }
 
-pub(super) fn show(args: &ClientArgs, status: &Value) {
+/// Shows what came of a change: where the drill stands now.
+pub(super) fn show_course(args: &ClientArgs, status: &Value) {
+    show(args, status, meter::course);
+}
+
+fn show(args: &ClientArgs, status: &Value, how: fn(&View, &Canvas) -> Vec<String>) {
     let view = View::deserialize(status);
     match view {
         Ok(view) if !args.json => {
             // It scrolls by: as many lines as it takes.
             let canvas = Canvas { rows: None, ..output::canvas(&std::io::stdout()) };
-            output::data(&(meter::render(&view, &canvas).join("\n") + "\n"));
+            output::data(&(how(&view, &canvas).join("\n") + "\n"));
         }
         // Another version's words are better than none.
         _ => output::data(&format!("{status:#}\n")),
@@ -227,7 +232,7 @@ pub(super) fn show(args: &ClientArgs, status: &Value) {
 pub(super) fn status(args: &ClientArgs) -> u8 {
     match on(args, &Method::GET, "/api/v1/status", &Value::Null) {
         Ok(status) => {
-            show(args, &status);
+            show(args, &status, meter::render);
             0
         }
         Err(refused) => refused.tell(),
@@ -237,7 +242,7 @@ pub(super) fn status(args: &ClientArgs) -> u8 {
 pub(super) fn drill(args: &ClientArgs, verb: &str) -> u8 {
     match on(args, &Method::POST, &format!("/api/v1/drill/{verb}"), &Value::Null) {
         Ok(status) => {
-            show(args, &status);
+            show_course(args, &status);
             0
         }
         Err(refused) => refused.tell(),
@@ -247,8 +252,7 @@ pub(super) fn drill(args: &ClientArgs, verb: &str) -> u8 {
 pub(super) fn rearm(args: &RearmArgs) -> u8 {
     match on(&args.at, &Method::POST, "/api/v1/drill/rearm", &json!({ "reason": args.reason })) {
         Ok(status) => {
-            show(&args.at, &status);
-            output::say("paused; `backburn resume` injects again");
+            show_course(&args.at, &status);
             0
         }
         Err(refused) => refused.tell(),

@@ -7,8 +7,8 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::output;
 use super::terminal::Screen;
+use super::{args, output};
 use crate::report::{Live, meter};
 
 /// How often the meter is redrawn.
@@ -16,9 +16,15 @@ const REDRAW: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ProgressArgs {
-    /// Seconds between progress lines, where there is no meter; 0: none.
-    #[arg(long, env = "BACKBURN_PROGRESS", default_value_t = 10, value_name = "SECONDS")]
-    progress: u64,
+    /// How often a progress line comes, where there is no meter: whole seconds, or `none`.
+    #[arg(
+        long,
+        env = "BACKBURN_PROGRESS",
+        default_value = "10s",
+        value_parser = args::pace,
+        value_name = "DURATION|none"
+    )]
+    progress: args::Pace,
     /// Progress lines in place of the meter, on a terminal too.
     #[arg(long, env = "BACKBURN_NO_METER", value_parser = FalseyValueParser::new())]
     no_meter: bool,
@@ -42,7 +48,7 @@ impl Progress {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let continued = signal(SignalKind::from_raw(crate::os::CONTINUED))?;
         let screen = Screen::open(!args.no_meter)?;
-        Ok(Self { screen, tick, continued, every: args.progress, ticks: 0 })
+        Ok(Self { screen, tick, continued, every: args.progress.0, ticks: 0 })
     }
 
     /// Waits for the next second.

@@ -4,7 +4,7 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::client::{ClientArgs, Refused, on, show};
+use super::client::{ClientArgs, Refused, on, show_course};
 use super::{exit, output};
 use crate::drill::reload::{Outcome, Report};
 use crate::scenario::{Override, adjustable};
@@ -26,7 +26,7 @@ pub(super) fn next(args: &NextArgs) -> u8 {
     let body = args.to.as_ref().map_or(Value::Null, |to| json!({ "to": to }));
     match on(&args.at, &Method::POST, "/api/v1/drill/next", &body) {
         Ok(status) => {
-            show(&args.at, &status);
+            show_course(&args.at, &status);
             0
         }
         Err(refused) => refused.tell(),
@@ -177,7 +177,11 @@ pub(super) fn page(report: &Report) -> String {
         }
     }
     if let Some(phase) = &report.phase_gone {
-        page.push_str(&format!("\n  PAUSED   the running phase `{phase}` is gone"));
+        let text = format!(
+            "\n  GONE     the running phase `{phase}`: nothing is injected until `resume`, or \
+             `next --to NAME` where none followed it"
+        );
+        page.push_str(&text);
     }
     page
 }

@@ -14,7 +14,7 @@ pub mod tree;
 pub use reader::{Node, Table};
 pub use reference::reference;
 pub use selector::Selector;
-pub use suggest::{closest, closest as suggest_name};
+pub use suggest::{closest, instead};
 pub use tree::{Content, Entry, Item};
 
 /// One table of the language.
@@ -26,7 +26,8 @@ pub struct TableKeys {
     pub doc: &'static str,
     /// In the order a reader should meet them.
     pub keys: &'static [Key],
-    /// What may stand in place of the table (`inject.latency = "300ms"`).
+    /// What may stand in place of the table (`inject.latency = "300ms"`): the value of its first
+    /// key, but for a table of which only one key can be.
     pub short: Option<Value>,
 }
 

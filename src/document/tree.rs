@@ -180,20 +180,6 @@ fn twice(name: &str, again: Place, first: Place) -> Diagnostic {
     note.label("again here").also(first, "first here")
 }
 
-/// The value at a dotted path.
-pub fn find<'t>(entries: &'t [Entry], path: &str) -> Option<&'t Item> {
-    let (name, rest) = match path.split_once('.') {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (path, None),
-    };
-    let item = &entries.iter().find(|entry| entry.name == name)?.item;
-    match (rest, &item.content) {
-        (None, _) => Some(item),
-        (Some(rest), Content::Table(entries)) => find(entries, rest),
-        (Some(_), _) => None,
-    }
-}
-
 /// Both say the same, wherever they stand; the order of keys is no matter.
 pub fn same(one: &Item, other: &Item) -> bool {
     match (&one.content, &other.content) {
@@ -214,27 +200,18 @@ pub fn same(one: &Item, other: &Item) -> bool {
     }
 }
 
-/// Puts one value over the tree, making tables on the way where there are none.
-pub fn overlay(into: &mut Vec<Entry>, path: &[(String, Place)], value: Item) {
-    let Some(((name, name_at), rest)) = path.split_first() else { return };
-    let index = into.iter().position(|known| known.name == *name).unwrap_or_else(|| {
-        let item = Item::new(*name_at, Content::Table(Vec::new()));
-        into.push(Entry { name: name.clone(), name_at: *name_at, item });
-        into.len() - 1
-    });
-    let known = &mut into[index];
-    if rest.is_empty() {
-        known.name_at = *name_at;
-        known.item = value;
-        return;
-    }
-    if !matches!(known.item.content, Content::Table(_)) {
-        known.name_at = *name_at;
-        known.item = Item::new(*name_at, Content::Table(Vec::new()));
-    }
-    if let Content::Table(entries) = &mut known.item.content {
-        overlay(entries, rest, value);
-    }
+/// One value at the end of a path, in a table for each step before it.
+pub fn nested(path: &[(String, Place)], value: Item) -> Option<Entry> {
+    let mut steps = path.iter().rev();
+    let entry = |(name, name_at): &(String, Place), item| Entry {
+        name: name.clone(),
+        name_at: *name_at,
+        item,
+    };
+    let last = entry(steps.next()?, value);
+    Some(
+        steps.fold(last, |inner, step| entry(step, Item::new(step.1, Content::Table(vec![inner])))),
+    )
 }
 
 /// Reads one value on its own (`20`, `"5%"`, `{ mean = "1s" }`); what is not TOML is a string.

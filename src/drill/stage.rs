@@ -67,8 +67,8 @@ impl Ramp {
         if part >= self.over {
             return share;
         }
-        // At most 2^30 times 2^85: fits.
-        (u128::from(share) * part.as_nanos() / self.over.as_nanos().max(1)) as u32
+        // Below `over`, which is therefore not zero; fits, as `share` is below 2^30.
+        (u128::from(share) * part.as_nanos() / self.over.as_nanos()) as u32
     }
 }
 
@@ -110,6 +110,35 @@ pub struct Struck {
     per: Option<u64>,
 }
 
+/// One fault's draw for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drawn {
+    pub fault: FaultId,
+    /// The request's place among those eligible for it, or for its group.
+    pub n: u64,
+    /// In billionths; `None`: no draw was needed.
+    pub drawn: Option<u32>,
+    /// It was struck, unless a limit was reached.
+    pub hit: bool,
+}
+
+/// Sees every draw, also those that spare the request.
+pub trait Witness {
+    fn sees(&mut self, drawn: Drawn);
+}
+
+/// Nobody looks.
+impl Witness for () {
+    #[inline]
+    fn sees(&mut self, _: Drawn) {}
+}
+
+impl Witness for Vec<Drawn> {
+    fn sees(&mut self, drawn: Drawn) {
+        self.push(drawn);
+    }
+}
+
 /// What a position is booked under.
 pub fn booked(plan: &Plan, position: Position) -> Arc<str> {
     match position {
@@ -120,7 +149,7 @@ pub fn booked(plan: &Plan, position: Position) -> Arc<str> {
 }
 
 impl Stage {
-    /// Arms the phase's enabled faults. Counters go on by name.
+    /// Arms the phase's enabled faults, if anything is injected. Counters go on by name.
     pub fn new(plan: Arc<Plan>, ledger: &Ledger, counters: &mut Counters, scene: Scene) -> Self {
         let Scene { seed, position, injecting, releasing, phase_began } = scene;
         let phase = position.phase().map(|id| &plan.phases[usize::from(id)]);
@@ -131,6 +160,10 @@ impl Stage {
         let mut by_fault: Vec<Option<usize>> = vec![None; plan.faults.len()];
         for (id, fault) in phase.map_or(&[][..], |phase| &phase.faults) {
             faults[usize::from(*id)] = Arc::clone(fault);
+            // A halt does not wait for what it puts out of action to be put together.
+            if !injecting {
+                continue;
+            }
             // 0 % is the no-fault path: no ordinal is taken. A member of a group that is off
             // leaves its slice of the draw empty, because the others keep their `from`.
             let idle =
@@ -164,10 +197,13 @@ impl Stage {
             });
             by_fault[usize::from(*id)] = Some(at);
         }
-        let by_route = plan.routes.iter().map(|route| {
+        // Of each draw, the last route it was added to, from 1.
+        let mut added = vec![0; draws.len()];
+        let by_route = plan.routes.iter().zip(1..).map(|(route, number)| {
             let mut ats: Vec<usize> = Vec::new();
             for at in route.faults.iter().filter_map(|id| by_fault[usize::from(*id)]) {
-                if !ats.contains(&at) {
+                if added[at] != number {
+                    added[at] = number;
                     ats.push(at);
                 }
             }
@@ -176,7 +212,7 @@ impl Stage {
         let by_route = by_route.collect();
         let ramp = phase.and_then(|phase| phase.ramp);
         let ramp = ramp.map(|over| Ramp { from: phase_began, over });
-        let books = ledger.open(Arc::clone(&plan), &booked, phase);
+        let books = ledger.open(Arc::clone(&plan), &booked, phase.filter(|_| injecting));
         let (faults, draws) = (faults.into(), draws.into());
         Self {
             plan,
@@ -228,6 +264,7 @@ impl Stage {
         asked: &Asked<'_>,
         now: Instant,
         struck: &mut Vec<Struck>,
+        witness: &mut impl Witness,
     ) {
         if !self.injecting {
             return;
@@ -271,6 +308,7 @@ impl Stage {
                     Who::First(first) => place() < first,
                     Who::Every(every) => (place() + 1).is_multiple_of(every),
                 };
+                witness.sees(Drawn { fault: member.id, n, drawn, hit });
                 if hit {
                     self.strike(worker, draw.stream, member, n, key, struck);
                 }
@@ -319,10 +357,10 @@ impl Stage {
         for struck in struck {
             let mut members = self.draws.iter().flat_map(|draw| &draw.members);
             let Some(member) = members.find(|member| member.id == struck.fault) else { continue };
-            match struck.per {
-                Some(key) => member.own.fired_per.give_back(key),
-                None => member.own.fired.give_back(),
+            if let Some(key) = struck.per {
+                member.own.fired_per.give_back(key);
             }
+            member.own.fired.give_back();
         }
     }
 
@@ -345,11 +383,15 @@ impl Stage {
                 return;
             }
         }
-        // Counted without a limit too: a reload may bring one, and the count is the drill's.
+        // Counted without a limit too, and for all callers when each has its own: a reload may
+        // bring a limit or take `per` away, and the count is the drill's.
         let limit = fault.limit.unwrap_or(u64::MAX);
         let per = member.per.as_ref().map(|_| key.per);
         let below = match per {
-            Some(key) => member.own.fired_per.take_below(key, limit),
+            Some(key) => {
+                let below = member.own.fired_per.take_below(key, limit);
+                below && member.own.fired.take_below(u64::MAX)
+            }
             None => member.own.fired.take_below(limit),
         };
         if !below {

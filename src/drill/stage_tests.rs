@@ -51,7 +51,7 @@ fn asked(headers: &HeaderMap) -> Asked<'_> {
 /// Which faults hit one request, at `now`.
 fn hit_at(stage: &Stage, headers: &HeaderMap, now: Instant) -> Vec<FaultId> {
     let mut struck = Vec::new();
-    stage.decide(0, 0, &asked(headers), now, &mut struck);
+    stage.decide(0, 0, &asked(headers), now, &mut struck, &mut ());
     struck.iter().map(|struck| struck.fault).collect()
 }
 
@@ -186,7 +186,7 @@ fn no_ordinal_is_taken_at_zero_or_while_nothing_is_injected() {
     let scene = Scene { injecting: false, ..scene(7) };
     let paused = Stage::new(Arc::clone(&plan), &kept.ledger, &mut kept.counters, scene);
     assert_eq!(hits(&paused, 100).concat(), [0; 0]);
-    assert!(paused.is_quiet(0));
+    assert!(paused.is_quiet(0) && paused.armed(0).next().is_none(), "nothing was put together");
     assert_eq!(kept.counters.ordinal(&"drill".into(), &"a".into()).take(), 0);
 }
 
@@ -280,6 +280,21 @@ fn each_caller_is_counted_for_itself() {
 }
 
 /// `limit` is the drill's, also for each caller: a new phase does not begin anew.
+/// What each caller had for itself counts for all when a reload takes `per` away.
+#[test]
+fn a_limit_knows_what_was_counted_for_each() {
+    let mut kept = kept();
+    let each = plan(&fault("a", "limit = 2\nper = \"header:x-user\""));
+    let each = Stage::new(each, &kept.ledger, &mut kept.counters, scene(7));
+    let now = crate::clock::now();
+    let hit = |stage: &Stage, name: &str| !hit_at(stage, &user(name), now).is_empty();
+    let seen = ["a", "a", "a", "b"].map(|name| hit(&each, name));
+    assert_eq!(seen, [true, true, false, true]);
+    let all = plan(&fault("a", "limit = 4"));
+    let all = Stage::new(all, &kept.ledger, &mut kept.counters, scene(7));
+    assert_eq!(["c", "c"].map(|name| hit(&all, name)), [true, false]);
+}
+
 #[test]
 fn a_limit_lasts_through_phases() {
     let phases = "[[phases]]\nname = \"x\"\nfor = \"1m\"\nfaults = [\"*\"]\n\
@@ -313,11 +328,11 @@ fn no_more_than_max_active_at_once() {
     let (none, now) = (HeaderMap::new(), crate::clock::now());
     let mut struck = Vec::new();
     for _ in 0..5 {
-        stage.decide(0, 0, &asked(&none), now, &mut struck);
+        stage.decide(0, 0, &asked(&none), now, &mut struck, &mut ());
     }
     assert_eq!(struck.len(), 2);
     struck.pop();
-    stage.decide(0, 0, &asked(&none), now, &mut struck);
+    stage.decide(0, 0, &asked(&none), now, &mut struck, &mut ());
     assert_eq!(struck.len(), 2, "one place was free again");
 }
 

@@ -4,11 +4,12 @@
 //! `"hang"` a peer that went silent (the caller's own timeout is what ends it, or `cap`, default
 //! 60s, whichever is first), `"garbage"` a peer that speaks something else. `at = "headers"` lets the
 //! service do its work first, `at = "body"` cuts its answer off, at once or after so much of it:
-//! `inject.abort = { how = "hang", at = "body", after = "10KiB" }`.
+//! `inject.abort = { how = "hang", at = "body", after = "10KiB" }`. A tunnel is a body, too; see
+//! `truncate`.
 
 use std::time::Duration;
 
-use super::{Abort, Action, After, At, Fault, How, Kind, Spec, Written, truncate};
+use super::{Abort, Action, After, At, Codes, Fault, How, Kind, Spec, Written, truncate};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
@@ -43,6 +44,8 @@ pub static KEYS: TableKeys = TableKeys {
             .default("\"0B\""),
         Key::new("code", Value::Coded(CODES), "HTTP/2: the code of the stream's reset.")
             .default("\"INTERNAL_ERROR\""),
+        Key::new("close_code", truncate::CLOSE_CODE, truncate::CLOSE_CODE_DOC)
+            .default("none is said"),
         Key::new("cap", Value::Duration, "How long a `hang` lasts at most.").default("\"60s\""),
     ],
     short: Some(HOW),
@@ -74,19 +77,21 @@ struct AsWritten {
     at: Option<Located<&'static str>>,
     after: Option<Located<After>>,
     code: Option<Located<u8>>,
+    close_code: Option<Located<u16>>,
     cap: Option<Located<Duration>>,
 }
 
 fn read(node: &Node<'_>, notes: &mut Diagnostics) -> Option<Spec> {
     if !node.is_table() {
         let how = node.word(notes)?;
-        return Some(Spec::new(AsWritten { how, at: None, after: None, code: None, cap: None }));
+        let (at, after, code, close_code, cap) = (None, None, None, None, None);
+        return Some(Spec::new(AsWritten { how, at, after, code, close_code, cap }));
     }
     let mut table = node.table(notes)?;
     let (how, at, code) = (table.word("how"), table.word("at"), table.coded("code"));
-    let cap = table.duration("cap");
+    let (close_code, cap) = (table.integer("close_code"), table.duration("cap"));
     let after = table.node("after").and_then(|node| truncate::after(&node, notes));
-    Some(Spec::new(AsWritten { how: how?, at, after, code, cap }))
+    Some(Spec::new(AsWritten { how: how?, at, after, code, close_code, cap }))
 }
 
 impl Written for AsWritten {
@@ -131,12 +136,17 @@ impl Written for AsWritten {
             let message = format!("`code` has no meaning for `{}`", self.how.value);
             notes.push(Diagnostic::error(code.at, message));
         }
+        let close = truncate::check_close_code(self.close_code.as_ref(), how, &mut notes);
+        if let (Some(code), false) = (&self.close_code, matches!(at, At::Body(_))) {
+            let message = "a WebSocket is closed inside what it carries";
+            notes.push(Diagnostic::error(code.at, message).hint("write `at = \"body\"` with it"));
+        }
         if !notes.is_empty() {
             return Err(notes);
         }
         let default = if how == How::Garbage { PROTOCOL_ERROR } else { INTERNAL_ERROR };
-        let code = self.code.as_ref().map_or(default, |code| u32::from(code.value));
-        Ok(Box::new(Compiled(Abort { how, at, code })))
+        let reset = self.code.as_ref().map_or(default, |code| u32::from(code.value));
+        Ok(Box::new(Compiled(Abort { how, at, codes: Codes { reset, close } })))
     }
 }
 
@@ -197,7 +207,8 @@ mod tests {
         ] {
             let fault = compile(&injected(&format!("abort = {written}"))).unwrap();
             let action = fault.decide(&mut Dice::new(1, "a", 1, "test"));
-            assert_eq!(action, Action::Abort(Abort { how, at, code }), "{written}");
+            let codes = Codes { reset: code, close: None };
+            assert_eq!(action, Action::Abort(Abort { how, at, codes }), "{written}");
         }
     }
 
@@ -208,6 +219,8 @@ mod tests {
             ("{ how = \"hang\", cap = \"0s\" }", 1),
             ("{ how = \"hang\", after = \"5B\" }", 1),
             ("{ how = \"hang\", at = \"body\", after = \"100%\", code = 1 }", 2),
+            ("{ how = \"close\", close_code = 1001 }", 1),
+            ("{ how = \"reset\", at = \"body\", close_code = 1001 }", 1),
         ] {
             let spec = injected(&format!("abort = {written}"));
             assert_eq!(compile(&spec).unwrap_err().len(), mistakes, "{written}");

@@ -118,8 +118,16 @@ pub struct Answer {
 pub struct Abort {
     pub how: How,
     pub at: At,
-    /// HTTP/2: the code of the stream's reset.
-    pub code: u32,
+    pub codes: Codes,
+}
+
+/// What is said when an exchange is cut off, in protocols that have words for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Codes {
+    /// HTTP/2: of the stream's reset.
+    pub reset: u32,
+    /// WebSocket: of the Close frame that comes first; `None`: none comes.
+    pub close: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +158,7 @@ pub enum After {
     Bytes(u64),
     /// Of the declared length.
     Share(Share),
-    /// Whole gRPC messages.
+    /// Whole messages: of gRPC, or of a WebSocket.
     Messages(u64),
     /// Whole server-sent events.
     Events(u64),
@@ -187,7 +195,7 @@ impl Edit {
     }
 }
 
-/// What becomes of a body.
+/// What becomes of a body, or of what a tunnel carries one way.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
     /// So many bits a second.
@@ -195,7 +203,7 @@ pub enum Shape {
     /// Pieces of so many bytes, with a pause after each.
     Drip { chunk: u64, pause: Duration },
     /// It ends before its time.
-    Cut { after: After, how: How, code: u32 },
+    Cut { after: After, how: How, codes: Codes },
     /// So many of its bytes have one bit turned over. Which, depends on the dice and on their place
     /// in the body alone.
     Flip { share: Share, dice: Dice },

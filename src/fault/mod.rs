@@ -26,7 +26,9 @@ mod station;
 pub mod throttle;
 pub mod truncate;
 
-pub use action::{Abort, Action, After, Answer, At, Edit, How, Limit, Serve, Shape, Way, When};
+pub use action::{
+    Abort, Action, After, Answer, At, Codes, Edit, How, Limit, Serve, Shape, Way, When,
+};
 pub use bucket::{Buckets, Pace};
 pub use kept::Memory;
 pub use station::{Slot, Turn};
@@ -159,10 +161,10 @@ mod tests {
         let bandwidths = ["1B/s", "8bit/s", "7bit/s", "1024TiB/s", "0B/s"];
         let shares = ["0%", "0.0000001%", "100%"];
         let numbers =
-            ["-1", "0", "1", "10", "599", "1000000", "9223372036854775807", "1e400", "nan"];
+            ["-1", "0", "1", "10", "599", "4999", "1000000", "9223372036854775807", "1e400", "nan"];
         let text = |words: &[&str]| words.iter().map(|word| format!("\"{word}\"")).collect();
         let plain = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let cases: [(&str, Vec<String>); 22] = [
+        let cases: [(&str, Vec<String>); 23] = [
             ("latency = { delay = V, cap = V }", text(&durations)),
             ("latency = { delay = V, floor = true }", text(&durations)),
             ("latency = { delay.normal = { mean = V, std_dev = V } }", text(&durations)),
@@ -172,6 +174,7 @@ mod tests {
             ("abort = { how = \"hang\", cap = V }", text(&durations)),
             ("abort = { how = \"reset\", code = V }", plain(&numbers)),
             ("abort = { how = \"close\", at = \"body\", after = V }", text(&sizes)),
+            ("truncate = { after = \"1B\", close_code = V }", plain(&numbers)),
             ("throttle = V", text(&bandwidths)),
             ("drip = { chunk = V, pause = \"1s\" }", text(&sizes)),
             ("drip = { chunk = \"1B\", pause = V }", text(&durations)),

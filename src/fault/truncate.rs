@@ -5,8 +5,12 @@
 //! (without one the fault does nothing), `{ events = 3 }` counts server-sent events, `{ messages =
 //! 3 }` those of gRPC, `{ time = "5s" }` runs from the head on. A body that is over before that is
 //! left alone.
+//!
+//! A WebSocket, or what else HTTP was switched to, is cut off likewise: after so many bytes or
+//! messages of the service, or a time. `close_code = 1012` says goodbye in a Close frame first, at
+//! the end of the frame under way; without it there is none, which callers see as 1006.
 
-use super::{Action, After, Fault, How, Kind, Shape, Spec, Way, Written, abort};
+use super::{Action, After, Codes, Fault, How, Kind, Shape, Spec, Way, Written, abort};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
@@ -24,9 +28,33 @@ pub static KEYS: TableKeys = TableKeys {
         Key::new("after", AFTER, "How much comes first.").required(),
         Key::new("how", Value::Word(&["close", "reset"]), "`close`: FIN. `reset`: RST.")
             .default("\"close\""),
+        Key::new("close_code", CLOSE_CODE, CLOSE_CODE_DOC).default("none is said"),
     ],
     short: None,
 };
+
+/// What `close_code` takes, here and in `abort` (RFC 6455 7.4).
+pub(super) const CLOSE_CODE: Value = Value::Integer { min: 1000, max: 4999 };
+pub(super) const CLOSE_CODE_DOC: &str = "WebSocket: closed with this code before the FIN.";
+
+/// Notes a code that RFC 6455 lets nobody send, and one that goes with no FIN.
+pub(super) fn check_close_code(
+    code: Option<&Located<u16>>,
+    how: How,
+    notes: &mut Diagnostics,
+) -> Option<u16> {
+    let code = code?;
+    if matches!(code.value, 1004..=1006 | 1015..=2999) {
+        let message = format!("no endpoint may send the code {}", code.value);
+        let hint = "1001 (going away), 1011 (an error) and 1012 (a restart) are what servers say";
+        notes.push(Diagnostic::error(code.at, message).hint(hint));
+    }
+    if how != How::Close {
+        let message = "`close_code` goes with `how = \"close\"` only";
+        notes.push(Diagnostic::error(code.at, message));
+    }
+    Some(code.value)
+}
 
 /// What `after` takes, here and in `abort`.
 pub(super) const AFTER: Value = Value::OneOf(&AFTER_KEYS);
@@ -37,7 +65,7 @@ static AFTER_KEYS: TableKeys = TableKeys {
     name: "after",
     doc: "How much of an answer's body comes before it is cut.",
     keys: &[
-        Key::new("messages", COUNT, "So many whole gRPC messages."),
+        Key::new("messages", COUNT, "So many whole messages, of gRPC or a WebSocket."),
         Key::new("events", COUNT, "So many whole server-sent events."),
         Key::new("time", Value::Duration, "Whatever comes in so long from the head on."),
     ],
@@ -89,24 +117,31 @@ pub(super) fn shown(after: After) -> String {
 struct AsWritten {
     after: Located<After>,
     how: Option<Located<&'static str>>,
+    close_code: Option<Located<u16>>,
 }
 
 fn read(node: &Node<'_>, notes: &mut Diagnostics) -> Option<Spec> {
     let mut table = node.table(notes)?;
-    let how = table.word("how");
+    let (how, close_code) = (table.word("how"), table.integer("close_code"));
     let after = table.node("after").and_then(|node| after(&node, notes));
-    Some(Spec::new(AsWritten { after: after?, how }))
+    Some(Spec::new(AsWritten { after: after?, how, close_code }))
 }
 
 impl Written for AsWritten {
     fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics> {
+        let mut notes = Diagnostics::new();
         if self.after.value == After::Share(Share::ONE) {
             let note = Diagnostic::error(self.after.at, "the whole of it is not cut off");
-            return Err(vec![note.hint("leave something out, as in \"90%\"")]);
+            notes.push(note.hint("leave something out, as in \"90%\""));
         }
         let reset = self.how.as_ref().is_some_and(|how| how.value == "reset");
         let how = if reset { How::Reset } else { How::Close };
-        Ok(Box::new(Compiled { after: self.after.value, how }))
+        let close = check_close_code(self.close_code.as_ref(), how, &mut notes);
+        if !notes.is_empty() {
+            return Err(notes);
+        }
+        let codes = Codes { reset: abort::INTERNAL_ERROR, close };
+        Ok(Box::new(Compiled { after: self.after.value, how, codes }))
     }
 }
 
@@ -114,6 +149,7 @@ impl Written for AsWritten {
 struct Compiled {
     after: After,
     how: How,
+    codes: Codes,
 }
 
 impl Fault for Compiled {
@@ -121,7 +157,7 @@ impl Fault for Compiled {
         KIND.key.name
     }
     fn decide(&self, _dice: &mut Dice) -> Action {
-        let shape = Shape::Cut { after: self.after, how: self.how, code: abort::INTERNAL_ERROR };
+        let shape = Shape::Cut { after: self.after, how: self.how, codes: self.codes };
         Action::Shape { on: Way::Response, shape }
     }
     fn describe(&self) -> String {
@@ -151,10 +187,30 @@ mod tests {
             ("{ after.time = \"5s\" }", After::Time(std::time::Duration::from_secs(5)), How::Close),
         ] {
             let fault = compile(&injected(&format!("truncate = {written}"))).unwrap();
-            let shape = Shape::Cut { after, how, code: 2 };
+            let codes = Codes { reset: 2, close: None };
+            let shape = Shape::Cut { after, how, codes };
             let action = fault.decide(&mut Dice::new(1, "a", 1, "test"));
             assert_eq!(action, Action::Shape { on: Way::Response, shape }, "{written}");
         }
         assert!(compile(&injected("truncate = { after = \"100%\" }")).is_err());
+    }
+
+    #[test]
+    fn codes_that_a_server_may_send() {
+        let made = |more: &str| {
+            let fault = compile(&injected(&format!("truncate = {{ after.messages = 3, {more} }}")));
+            fault.map(|fault| fault.decide(&mut Dice::new(1, "a", 1, "test")))
+        };
+        let codes = Codes { reset: 2, close: Some(1012) };
+        let shape = Shape::Cut { after: After::Messages(3), how: How::Close, codes };
+        let action = Action::Shape { on: Way::Response, shape };
+        assert_eq!(made("close_code = 1012").unwrap(), action);
+        for (more, mistakes) in [
+            ("close_code = 1005", 1),
+            ("close_code = 1006, how = \"reset\"", 2),
+            ("close_code = 2999", 1),
+        ] {
+            assert_eq!(made(more).unwrap_err().len(), mistakes, "{more}");
+        }
     }
 }

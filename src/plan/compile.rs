@@ -2,15 +2,21 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Uri;
 
 use super::faults::{self, Covered};
 use super::matcher::Matcher;
-use super::{Plan, Route, RouteId, Service, ServiceId, phases, routes, safety, slos, warnings};
+use super::patterns::Patterns;
+use super::{
+    Plan, Route, RouteId, Sampling, Service, ServiceId, composites, phases, routes, safety, slos,
+    warnings,
+};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
-use crate::scenario::{HostHeader, Scenario, ServiceSpec};
+use crate::scenario::{HostHeader, SamplingSpec, Scenario, ServiceSpec};
+use crate::units::Share;
 
 /// Compiles a scenario. A plan comes out when nothing is wrong; warnings do not count as wrong.
 pub fn compile(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
@@ -26,8 +32,11 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     let safety = safety::compile(&scenario.safety, &mut notes);
     let never = |host: &str| safety.is_never_host(host);
     let mut services = services(scenario, &never, &mut notes);
-    let (mut routes, rules, places) = routes::compile(scenario, &services, &mut notes);
-    routes::ambiguous(&rules, &places, &mut notes);
+    let patterns = Patterns::compile(scenario, &mut notes);
+    let (mut routes, mut rules, places) =
+        routes::compile(scenario, &services, &patterns, &mut notes);
+    routes::ambiguous(&rules, &places, &services, &mut notes);
+    routes::shared_first(&mut rules, &services);
     let named = routes.len();
     for (id, service) in services.iter_mut().enumerate() {
         service.unmatched = routes.len() as RouteId;
@@ -51,9 +60,10 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         });
     }
     let mut covered = Covered { routes: &mut routes, named, services: &services };
-    let faults = faults::compile(scenario, &mut covered, &mut notes);
-    let phases = phases::compile(scenario, &covered, &faults, &mut notes);
-    let slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let faults = faults::compile(scenario, &mut covered, &patterns, &mut notes);
+    let phases = phases::compile(scenario, &covered, &faults, &patterns, &safety, &mut notes);
+    let mut slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let composites = composites::compile(scenario, &mut slos, &mut routes, &mut notes);
     let proxy = super::proxy::compile(&scenario.proxy, &mut notes);
     let most = usize::from(u16::MAX);
     for (what, count, at) in [
@@ -74,17 +84,27 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         hypothesis: scenario.hypothesis.as_ref().map(|text| text.value.clone()),
         seed: scenario.seed.as_ref().map(|seed| seed.value),
         safety,
+        sampling: scenario.sampling.as_ref().and_then(sampling),
         proxy,
         services: services.into(),
         routes: routes.into(),
         faults: faults.into(),
         phases: phases.into(),
         slos: slos.into(),
+        composites: composites.into(),
         matcher: Matcher::new(rules.iter().map(|rule| &**rule)),
         secrets: scenario.sources.secrets.clone(),
     };
     warnings::find(scenario, &plan, &mut notes);
     (Some(plan), notes)
+}
+
+fn sampling(spec: &SamplingSpec) -> Option<Sampling> {
+    /// 1 %.
+    const REST: u32 = Share::ONE.billionths() / 100;
+    let rest = spec.rest.as_ref().map(|rest| rest.value);
+    let rest = rest.or_else(|| Share::from_billionths(REST))?;
+    Some(Sampling { file: PathBuf::from(&spec.file.as_ref()?.value), rest })
 }
 
 /// What a scenario without a name is called: its first file's name.
@@ -94,14 +114,10 @@ fn file_name(scenario: &Scenario) -> String {
     stem.unwrap_or("drill").to_owned()
 }
 
-/// A name nobody knows, with the nearest one that is known.
+/// A name nobody knows, with what to write instead.
 pub(super) fn unknown(what: &str, name: &Located<String>, known: &[&str]) -> Diagnostic {
-    let note = Diagnostic::error(name.at, format!("there is no {what} `{}`", name.value));
-    match crate::document::suggest_name(&name.value, known.iter().copied()) {
-        Some(near) => note.hint(format!("did you mean `{near}`?")),
-        None if known.is_empty() => note.hint(format!("the scenario has no {what} at all")),
-        None => note.hint(format!("there is {}", known.join(", "))),
-    }
+    Diagnostic::error(name.at, format!("there is no {what} `{}`", name.value))
+        .hint(crate::document::instead(&name.value, known.iter().copied()))
 }
 
 fn services(
@@ -186,7 +202,8 @@ fn service(spec: &ServiceSpec, never: &dyn Fn(&str) -> bool, notes: &mut Diagnos
     // Over TLS a server often goes by the name it is asked for.
     let https = url.starts_with("https://");
     let host_header = if https { HostHeader::Upstream } else { HostHeader::Keep };
-    let tls = super::tls::service(url, &host, spec.tls.as_ref(), notes);
+    let written = spec.url.as_ref();
+    let tls = written.and_then(|url| super::tls::service(url, &host, spec.tls.as_ref(), notes));
     Service {
         name: spec.name.value.as_str().into(),
         url: spec.url.as_ref().map(|url| url.value.clone()).unwrap_or_default(),

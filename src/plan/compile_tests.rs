@@ -177,3 +177,66 @@ fn a_group_owns_slices_in_file_order_and_safety_adds_them() {
     assert_eq!(plan.faults[0].stream, plan.faults[1].stream);
     assert_eq!(with_target(&text("47.4%")).1, ["faults hit 47.5% of route `all`"]);
 }
+
+/// Routes of services with ports of their own do not meet where those are asked for.
+#[test]
+fn every_path_of_several_services() {
+    let text = |port: &str| {
+        let service = |name: &str, listen: &str| {
+            format!(
+                "[services.{name}]\nurl = \"http://127.0.0.1:9000\"\n{listen}[routes.of-{name}]\nservice = \"{name}\"\n"
+            )
+        };
+        service("ledger", "listen = \"127.0.0.1:8911\"\n")
+            + &service("payments", "listen = \"127.0.0.1:8910\"\n")
+            + &service("checkout", port)
+    };
+    let (plan, said) = compiled(&text(""));
+    let plan = plan.unwrap_or_else(|| panic!("{said:?}"));
+    let headers = http::HeaderMap::new();
+    let found = |only| {
+        let asked = crate::plan::Asked {
+            only,
+            method: &http::Method::GET,
+            host: "t",
+            path: "/",
+            query: None,
+            headers: &headers,
+            client: None,
+        };
+        &*plan.routes[plan.matcher.find(&asked).unwrap() as usize].name
+    };
+    assert_eq!(found(None), "of-checkout", "the only one without a port of its own");
+    assert_eq!([found(Some(0)), found(Some(1))], ["of-ledger", "of-payments"]);
+    let two = text("")
+        + "[services.shop]\nurl = \"http://127.0.0.1:9001\"\n[routes.of-shop]\nservice = \"shop\"\n";
+    refused(&two, "two routes fit the same requests equally well");
+}
+
+/// Each costs memory and time, at every reload.
+#[test]
+fn there_is_an_end_to_regular_expressions_and_to_phases() {
+    let routes = |different: usize| -> String {
+        (0..1000)
+            .map(|n| {
+                let like = n % different;
+                format!(
+                    "[routes.r{n}]\npath = \"/{n}\"\nquery = {{ q = {{ regex = \"a{like}\" }} }}\n"
+                )
+            })
+            .collect()
+    };
+    let (plan, said) = with_target(&routes(256));
+    assert!(plan.is_some(), "{said:?}");
+    let (_, said) = with_target(&routes(300));
+    assert_eq!(said, ["more than 256 different regular expressions"]);
+    let faults: String = (0..1100)
+        .map(|n| format!("[faults.f{n}]\nroutes = [\"*\"]\ninject.error = 500\n"))
+        .collect();
+    let phases: String = (0..1100)
+        .map(|n| format!("[[phases]]\nname = \"p{n}\"\nfor = \"1s\"\nfaults = [\"*\"]\n"))
+        .collect();
+    let (plan, said) = with_target(&(faults + &phases));
+    assert!(plan.is_none());
+    assert!(said[0].starts_with("more than 1000000 faults"), "{:?}", &said[..said.len().min(3)]);
+}

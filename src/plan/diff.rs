@@ -37,14 +37,9 @@ impl Changes {
 pub fn changes(old: &Plan, new: &Plan) -> Changes {
     let mut found = Changes::default();
     whole(old, new, &mut found);
-    each(
-        &old.services,
-        &new.services,
-        &mut found,
-        "service",
-        |service| &service.name,
-        same_service,
-    );
+    let (was, is) = (&old.services, &new.services);
+    each(was, is, &mut found, "service", |service| &service.name, same_service);
+    services_widen(old, new, &mut found);
     let named = |plan: &Plan| plan.routes.len() - plan.services.len();
     let (before, after) = (&old.routes[..named(old)], &new.routes[..named(new)]);
     let same = |a: &Route, b: &Route| same_route(old, a, new, b);
@@ -65,6 +60,9 @@ pub fn changes(old: &Plan, new: &Plan) -> Changes {
     order(old, new, &mut found);
     defaults(old, new, &mut found);
     each(&old.slos, &new.slos, &mut found, "SLO", |slo| &slo.name, PartialEq::eq);
+    let (before, after) = (&old.composites, &new.composites);
+    each(before, after, &mut found, "composite", |composite| &composite.name, PartialEq::eq);
+    allowances_widen(old, new, &mut found);
     if old.is_phased() || new.is_phased() {
         let same = |a: &Phase, b: &Phase| same_phase(old, a, new, b);
         each(&old.phases, &new.phases, &mut found, "phase", |phase| &phase.name, same);
@@ -75,6 +73,23 @@ pub fn changes(old: &Plan, new: &Plan) -> Changes {
         }
     }
     found
+}
+
+/// A drill that may burn more is halted later.
+fn allowances_widen(old: &Plan, new: &Plan, found: &mut Changes) {
+    let known = by_name(&new.slos, |slo| &slo.name);
+    for slo in &old.slos {
+        let Some(was) = slo.allowance else { continue };
+        let name = &slo.name;
+        match known.get(&**name).map(|slo| slo.allowance) {
+            None => found.widened.push(format!("SLO `{name}` is gone, and its allowance of {was}")),
+            Some(None) => found.widened.push(format!("SLO `{name}`: no allowance (was {was})")),
+            Some(Some(is)) if is > was => {
+                found.widened.push(format!("SLO `{name}`: allowance {was} → {is}"));
+            }
+            Some(Some(_)) => {}
+        }
+    }
 }
 
 fn whole(old: &Plan, new: &Plan, found: &mut Changes) {
@@ -93,6 +108,9 @@ fn whole(old: &Plan, new: &Plan, found: &mut Changes) {
         if changed {
             found.changed.push(what.to_owned());
         }
+    }
+    if old.sampling != new.sampling {
+        found.changed.push("[sampling]".to_owned());
     }
     if old.proxy.max_held != new.proxy.max_held {
         let (was, is) = (old.proxy.max_held, new.proxy.max_held);
@@ -148,6 +166,21 @@ fn same_service(a: &Service, b: &Service) -> bool {
         && a.never == b.never
 }
 
+/// A fault whose service is somewhere else hurts somebody else.
+fn services_widen(old: &Plan, new: &Plan, found: &mut Changes) {
+    let known = by_name(&old.services, |service| &service.name);
+    for (id, is) in new.services.iter().enumerate() {
+        let faulted = |route: &Route| usize::from(route.service) == id && !route.faults.is_empty();
+        if let Some(was) = known.get(&*is.name)
+            && was.url != is.url
+            && new.routes.iter().any(faulted)
+        {
+            // Where: a URL may come from the environment, and that is not told.
+            found.widened.push(format!("service `{}`, which has faults, is elsewhere", is.name));
+        }
+    }
+}
+
 fn same_route(old: &Plan, a: &Route, new: &Plan, b: &Route) -> bool {
     let service =
         |plan: &Plan, route: &Route| Arc::clone(&plan.services[usize::from(route.service)].name);
@@ -186,8 +219,10 @@ fn routes_widen(
             if !is.faults.is_empty() {
                 let text = format!("route `{name}`, which has faults, matches other requests");
                 found.widened.push(text);
-            } else if was.protected && faulted {
-                let text = format!("route `{name}`, which is protected, matches other requests");
+            } else if faulted {
+                // What it leaves falls to the next route that fits, and to its faults.
+                let what = if was.protected { "is protected" } else { "has no fault" };
+                let text = format!("route `{name}`, which {what}, matches other requests");
                 found.widened.push(text);
             }
         }
@@ -228,10 +263,18 @@ fn fault_widens(was: &Fault, is: &Fault, at: &str, found: &mut Changes) {
     if !gained.is_empty() {
         wider(format!(" is now on {} too", gained.join(", ")));
     }
-    if is.per != was.per
-        && let Some(per) = &is.per
-    {
-        wider(format!(" is counted for each {per}"));
+    if is.per != was.per {
+        match &is.per {
+            Some(per) => wider(format!(" is counted for each {per}")),
+            // Those without a value were spared.
+            None => wider(" is counted for all alike".to_owned()),
+        }
+    }
+    if is.cohort != was.cohort {
+        match &is.cohort {
+            Some(cohort) => wider(format!(" hits a share of {cohort}")),
+            None => wider(" hits a share of requests, whoever sends them".to_owned()),
+        }
     }
     if was.only != is.only && was.only != Conditions::default() {
         wider(" is not `only` for the same requests any more".to_owned());
@@ -363,7 +406,19 @@ fn phase_widens(old: &Plan, was: Option<&Phase>, new: &Plan, phase: &Phase, foun
             }
         }
     }
-    if let (Some(ramp), true) = (was.ramp, phase.ramp < was.ramp && !phase.faults.is_empty()) {
+    if phase.faults.is_empty() {
+        return;
+    }
+    if let Some(length) = was.length
+        && phase.length.is_none_or(|now| now > length)
+    {
+        let is = phase.length.map_or_else(|| "until `next`".to_owned(), show_duration);
+        let was = show_duration(length);
+        found.widened.push(format!("phase `{name}`, which has faults, is longer: {was} → {is}"));
+    }
+    if let Some(ramp) = was.ramp
+        && phase.ramp < was.ramp
+    {
         let is = phase.ramp.map_or_else(|| "at once".to_owned(), show_duration);
         found.widened.push(format!(
             "phase `{name}`: probabilities climb faster: {} → {is}",
@@ -391,6 +446,13 @@ pub fn settle(live: &Plan, new: &mut Plan, ports: &[(Arc<str>, SocketAddr)]) -> 
     keep(drain != new.proxy.timeouts.drain, "proxy.timeouts.drain");
     let connections = live.proxy.limits.connections;
     keep(connections != new.proxy.limits.connections, "proxy.limits.connections");
+    // Where it is written is settled; how much is not.
+    let file = |plan: &Plan| plan.sampling.as_ref().map(|sampling| sampling.file.clone());
+    keep(file(live) != file(new), "sampling.file");
+    match (&live.sampling, &mut new.sampling) {
+        (Some(live), Some(new)) => new.file.clone_from(&live.file),
+        (live, new) => new.clone_from(live),
+    }
     for service in &mut new.services {
         let open = ports.iter().find(|(name, _)| *name == service.name);
         let open = open.map(|(_, address)| *address);

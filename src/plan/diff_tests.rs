@@ -106,6 +106,16 @@ fn what_widens_is_told_first() {
             "fault `slow` is counted for each client-ip",
         ),
         (
+            "path = \"/items\"",
+            "path = \"/item\"",
+            "route `items`, which has no fault, matches other requests",
+        ),
+        (
+            "probability = \"5%\"",
+            "probability = \"5%\"\ncohort = \"client-ip\"",
+            "fault `slow` hits a share of client-ip",
+        ),
+        (
             "path = \"/charge\"",
             "path = \"/{*rest}\"",
             "route `charge`, which has faults, matches other requests",
@@ -121,6 +131,17 @@ fn what_widens_is_told_first() {
             "phase `storm`: fault `slow`: 5% → 50%",
         ),
         ("ramp = \"30s\"", "", "phase `storm`: probabilities climb faster: 30s → at once"),
+        ("for = \"5m\"", "for = \"6m\"", "phase `storm`, which has faults, is longer: 5m → 6m"),
+        (
+            "for = \"5m\"",
+            "until = \"next\"",
+            "phase `storm`, which has faults, is longer: 5m → until `next`",
+        ),
+        (
+            "\"http://127.0.0.1:9100\"",
+            "\"http://127.0.0.1:9101\"",
+            "service `pay`, which has faults, is elsewhere",
+        ),
         (
             "[[phases]]\nname = \"calm\"",
             "[[phases]]\nname = \"new\"\nfor = \"1s\"\nfaults = [\"*\"]\n[[phases]]\nname = \"calm\"",
@@ -164,6 +185,13 @@ fn what_spared_some_widens_when_it_goes() {
     let found = changes(&phase(""), &phase("set.slow.bursts.off = \"10s\""));
     let widened = "phase `storm`: fault `slow`: its bursts: 5s on, 30s off → 5s on, 10s off";
     assert_eq!(found.widened, [widened]);
+    for (was, widened) in [
+        ("per = \"client-ip\"", " is counted for all alike"),
+        ("cohort = \"client-ip\"", " hits a share of requests, whoever sends them"),
+    ] {
+        let found = changes(&with("true", was), &with("true", ""));
+        assert_eq!(found.widened, [format!("fault `slow`{widened}")]);
+    }
     let found = changes(&with("true", ""), &with("false", ""));
     assert_eq!(found.widened, ["callers cannot opt out of faults any more"]);
     assert_eq!(found.changed, ["proxy.client_control: true → false"]);
@@ -178,10 +206,10 @@ fn what_narrows_is_only_told_as_changed() {
         ("limit = 100", "limit = 100\nspread = \"even\"", "fault `slow`"),
         ("limit = 100", "limit = 100\nbursts = { on = \"1s\", off = \"1s\" }", "fault `slow`"),
         ("faults = [\"slow\"]", "", "phase `storm`"),
-        ("for = \"5m\"", "for = \"6m\"", "phase `storm`"),
+        ("for = \"5m\"", "for = \"4m\"", "phase `storm`"),
+        ("for = \"1m\"", "for = \"2m\"", "phase `calm`"),
         ("objective = \"99%\"", "objective = \"99.9%\"", "SLO `all`"),
-        ("\"http://127.0.0.1:9100\"", "\"http://127.0.0.1:9101\"", "service `pay`"),
-        ("path = \"/items\"", "path = \"/item\"", "route `items`"),
+        ("\"http://127.0.0.1:9000\"", "\"http://127.0.0.1:9001\"", "service `shop`"),
     ] {
         let found = with(from, to);
         assert!(found.changed.iter().any(|line| line == changed), "{changed}: {found:#?}");

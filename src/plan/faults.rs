@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::compile::unknown;
+use super::patterns::Patterns;
 use super::routes::conditions;
 use super::{Bursts, Fault, FaultId, Route, Selector, Service, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
@@ -33,6 +34,7 @@ pub(super) struct Groups(HashMap<String, Group>);
 pub(super) fn compile(
     scenario: &Scenario,
     covered: &mut Covered<'_>,
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Vec<Arc<Fault>> {
     let mut groups = Groups::default();
@@ -44,7 +46,7 @@ pub(super) fn compile(
             by_route[*route].push(faults.len() as FaultId);
         }
         let names = routes.iter().map(|route| Arc::clone(&covered.routes[*route].name)).collect();
-        faults.push(Arc::new(fault(spec, names, &mut groups, notes)));
+        faults.push(Arc::new(fault(spec, names, &mut groups, patterns, notes)));
     }
     for (route, ids) in covered.routes.iter_mut().zip(by_route) {
         route.faults = ids.into();
@@ -57,6 +59,7 @@ pub(super) fn fault(
     spec: &FaultSpec,
     covers: Box<[Arc<str>]>,
     groups: &mut Groups,
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Fault {
     let who = who(spec, &mut groups.0, notes);
@@ -69,7 +72,8 @@ pub(super) fn fault(
         }
     }
     let only = &spec.only;
-    let only = conditions(&only.methods, &only.headers, &only.query, &only.clients, notes);
+    let only =
+        conditions(&only.methods, &only.headers, &only.query, &only.clients, patterns, notes);
     // A group's name cannot be a fault's stream: the slash is in no name.
     let stream = spec
         .group
@@ -317,12 +321,15 @@ pub(super) fn max_faulted(
     notes: &mut Diagnostics,
 ) {
     let Some(limit) = &scenario.safety.max_faulted else { return };
+    let most = active.last().map_or(0, |(id, _)| usize::from(*id) + 1);
+    let mut by_id = vec![None; most];
+    for (id, fault) in active.iter().filter(|(_, fault)| fault.enabled) {
+        by_id[usize::from(*id)] = Some(fault);
+    }
     for route in covered.routes.iter() {
         let mut streams: HashMap<&str, f64> = HashMap::new();
-        for (_, fault) in active.iter().filter(|(id, _)| route.faults.contains(id)) {
-            if !fault.enabled {
-                continue;
-            }
+        let here = route.faults.iter().filter_map(|id| *by_id.get(usize::from(*id))?);
+        for fault in here {
             let chance = match fault.who {
                 Who::All | Who::First(_) => 1.0,
                 Who::Probability { share, .. } => share.as_f64(),

@@ -1,22 +1,27 @@
 //! What runs: a scenario compiled whole. Immutable; ids are indices into its own lists.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::diagnostic::Secrets;
 use crate::fault;
-use crate::scenario::{Clock, Population, StatusPattern};
 pub use crate::scenario::{HostHeader, Protocol};
 use crate::units::Share;
 
+mod alert_warnings;
+mod alerts;
 mod compile;
+mod composites;
 pub mod condition;
 pub mod diff;
 pub mod explain;
 mod faults;
 pub mod matcher;
+mod patterns;
 mod phases;
+mod promise;
 pub mod proxy;
 mod routes;
 mod safety;
@@ -28,6 +33,7 @@ mod warnings;
 pub use compile::compile;
 pub use condition::{Asked, Conditions, SKIP, Selector};
 pub use matcher::{Matcher, Rule, Segment};
+pub use promise::{Alerts, Composite, Production, Sli, SliceTarget, Slices, Slo};
 pub use proxy::Proxy;
 pub use safety::Safety;
 pub use slos::BAD_STATUS;
@@ -49,6 +55,8 @@ pub struct Plan {
     /// As written; the run's own seed may override it.
     pub seed: Option<u64>,
     pub safety: Safety,
+    /// `None`: no request is written down.
+    pub sampling: Option<Sampling>,
     pub proxy: Proxy,
     pub services: Box<[Service]>,
     /// The routes of the file, then one named `unmatched` per service (in service order), which
@@ -57,10 +65,21 @@ pub struct Plan {
     pub faults: Box<[Arc<Fault>]>,
     /// In the order they run; never empty. Without `[[phases]]` there is one, [`DRILL`].
     pub phases: Box<[Phase]>,
+    /// Those of the file, then the composites whose mode is `all`.
     pub slos: Box<[Slo]>,
+    /// The composites that are worked out from their members.
+    pub composites: Box<[Composite]>,
     pub matcher: Matcher,
     /// What came from the environment: nothing that is told of the plan's conditions holds it.
     pub secrets: Secrets,
+}
+
+/// The request log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sampling {
+    pub file: PathBuf,
+    /// Of the good requests that no fault struck. Default 1 %.
+    pub rest: Share,
 }
 
 #[derive(Debug)]
@@ -195,33 +214,14 @@ impl std::fmt::Display for Who {
     }
 }
 
-#[derive(Debug, PartialEq)]
-pub struct Slo {
-    pub name: Arc<str>,
-    /// The routes it counts, by name, in the plan's order.
-    pub counts: Box<[Arc<str>]>,
-    /// Strictly between 0 and 1.
-    pub objective: Share,
-    /// Default 28 days.
-    pub window: Duration,
-    pub sli: Sli,
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Sli {
-    Availability {
-        bad_status: Box<[StatusPattern]>,
-        exclude_status: Box<[StatusPattern]>,
-        abandoned_after: Duration,
-    },
-    Latency {
-        threshold: Duration,
-        of: Population,
-        clock: Clock,
-    },
-}
-
 impl Plan {
+    /// How long the drill injects at most: all of its phases, or `max_drill`. `None`: without end.
+    pub fn length(&self) -> Option<Duration> {
+        let phases = self.phases.iter().map(|phase| phase.length).sum::<Option<Duration>>();
+        let phases = phases.filter(|_| self.is_phased());
+        phases.into_iter().chain(self.safety.max_drill).min()
+    }
+
     /// The user wrote `[[phases]]`.
     pub fn is_phased(&self) -> bool {
         // A phase that somebody wrote has an end.

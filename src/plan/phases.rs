@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use super::compile::unknown;
 use super::faults::{self, Covered, Groups};
-use super::{AFTER, BEFORE, DRILL, Fault, FaultId, Phase, Who};
+use super::patterns::Patterns;
+use super::{AFTER, BEFORE, DRILL, Fault, FaultId, Phase, Safety, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::scenario::{FaultSpec, PhaseSpec, Scenario};
 use crate::units::{Share, show_duration};
+
+/// The most active faults over all phases.
+const MOST: usize = 1_000_000;
 
 pub(super) fn compile(
     scenario: &Scenario,
     covered: &Covered<'_>,
     faults: &[Arc<Fault>],
+    patterns: &Patterns,
+    safety: &Safety,
     notes: &mut Diagnostics,
 ) -> Vec<Phase> {
     let all = || faults.iter().enumerate().map(|(id, fault)| (id as FaultId, Arc::clone(fault)));
@@ -32,9 +38,17 @@ pub(super) fn compile(
     names(&scenario.phases, notes);
     let mut named = vec![false; faults.len()];
     let mut phases = Vec::new();
+    let mut places = 0;
     for spec in &scenario.phases {
         let ids = active(spec, faults, notes);
-        let versions = versions(spec, scenario, faults, notes);
+        places += ids.len();
+        if places > MOST {
+            let message =
+                format!("more than {MOST} faults, counted in each phase they are active in");
+            notes.push(Diagnostic::error(spec.name.at, message));
+            break;
+        }
+        let versions = versions(spec, scenario, faults, patterns, notes);
         let active: Box<[_]> = ids
             .iter()
             .map(|id| {
@@ -72,7 +86,7 @@ pub(super) fn compile(
             Diagnostic::warning(spec.name.at, message).hint("name it in some phase's `faults`"),
         );
     }
-    longer_than_the_drill(scenario, notes);
+    longer_than_the_drill(scenario, safety, notes);
     phases
 }
 
@@ -121,6 +135,7 @@ fn versions(
     spec: &PhaseSpec,
     scenario: &Scenario,
     faults: &[Arc<Fault>],
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> HashMap<FaultId, Arc<Fault>> {
     let mut groups = Groups::default();
@@ -138,7 +153,8 @@ fn versions(
             // What is wrong with the fault's own table has been told.
             let mut scratch = Diagnostics::new();
             let covers = fault.covers.clone();
-            let version = faults::fault(set.unwrap_or(written), covers, &mut groups, &mut scratch);
+            let table = set.unwrap_or(written);
+            let version = faults::fault(table, covers, &mut groups, patterns, &mut scratch);
             match spec.set.iter().find(|set| grouped(set) == grouped(written)) {
                 _ if set.is_some() => notes.extend(scratch),
                 // What it draws from has been taken by another, whose table this is.
@@ -194,12 +210,8 @@ fn ramps(spec: &PhaseSpec, active: &[(FaultId, Arc<Fault>)], notes: &mut Diagnos
     }
 }
 
-fn longer_than_the_drill(scenario: &Scenario, notes: &mut Diagnostics) {
-    let longest = match scenario.safety.max_drill.as_ref().map(|limit| limit.value) {
-        Some(crate::scenario::Limit::None) => return,
-        Some(crate::scenario::Limit::After(longest)) => longest,
-        None => Duration::from_hours(4),
-    };
+fn longer_than_the_drill(scenario: &Scenario, safety: &Safety, notes: &mut Diagnostics) {
+    let Some(longest) = safety.max_drill else { return };
     let mut begins = Duration::ZERO;
     for spec in &scenario.phases {
         if begins >= longest {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 
 use super::compile::unknown;
-use super::condition::{
-    Conditions, Field, FieldPlace, Network, NotANetwork, Pattern, Selector, Test,
-};
+use super::condition::{Conditions, Field, FieldPlace, Network, NotANetwork, Selector, Test};
 use super::matcher::{HostRule, Rule, Segment};
+use super::patterns::Patterns;
 use super::{Route, RouteId, Service, ServiceId};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::scenario::{MatchSpec, RouteSpec, Says, Scenario};
@@ -21,6 +20,7 @@ const SEGMENTS: usize = 128;
 pub(super) fn compile(
     scenario: &Scenario,
     services: &[Service],
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> (Vec<Route>, Vec<Arc<Rule>>, Vec<Place>) {
     let mut routes = Vec::new();
@@ -33,8 +33,7 @@ pub(super) fn compile(
             } else {
                 format!("all-{}", service.name).into()
             };
-            // Whatever comes in by the shared port goes to the first service without a port of
-            // its own; only one of these can match there, and its rule stands first.
+            // Of these only the first one is ever met on the shared port.
             let rule = Arc::new(Rule {
                 route: id as RouteId,
                 service: id as ServiceId,
@@ -53,8 +52,6 @@ pub(super) fn compile(
                 slos: Box::default(),
             });
         }
-        let first = services.iter().position(|service| service.listen.is_none()).unwrap_or(0);
-        rules.sort_by_key(|rule| usize::from(rule.service) != first);
         return (routes, rules, places);
     }
     let names: Vec<&str> = services.iter().map(|service| &*service.name).collect();
@@ -80,7 +77,8 @@ pub(super) fn compile(
         };
         let path = path(spec, notes);
         let host = host(spec, notes);
-        let conditions = conditions(&spec.methods, &spec.headers, &spec.query, &[], notes);
+        let conditions =
+            conditions(&spec.methods, &spec.headers, &spec.query, &[], patterns, notes);
         let route = routes.len() as RouteId;
         let service = service.unwrap_or(0) as ServiceId;
         let mut rule = None;
@@ -198,6 +196,7 @@ pub(super) fn conditions(
     headers: &[MatchSpec],
     query: &[MatchSpec],
     clients: &[Located<String>],
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Option<Conditions> {
     let before = notes.len();
@@ -214,12 +213,10 @@ pub(super) fn conditions(
                     .hint("write `host = \"…\"` in the route"),
             );
         }
-        fields
-            .extend(test(spec, notes).map(|says| Field { place: FieldPlace::Header(name), says }));
+        fields.push((FieldPlace::Header(name), test(spec, patterns)));
     }
     for spec in query {
-        let place = FieldPlace::Query(spec.name.value.clone());
-        fields.extend(test(spec, notes).map(|says| Field { place, says }));
+        fields.push((FieldPlace::Query(spec.name.value.clone()), test(spec, patterns)));
     }
     let mut networks = Vec::new();
     for client in clients {
@@ -235,23 +232,19 @@ pub(super) fn conditions(
             ),
         }
     }
-    let conditions = Conditions { methods, fields: fields.into(), clients: networks.into() };
+    let fields = fields.into_iter().map(|(place, says)| Some(Field { place, says: says? }));
+    let fields = fields.collect::<Option<Box<[_]>>>()?;
+    let conditions = Conditions { methods, fields, clients: networks.into() };
     (notes.len() == before).then_some(conditions)
 }
 
-fn test(spec: &MatchSpec, notes: &mut Diagnostics) -> Option<Test> {
-    match &spec.says.value {
-        Says::Exactly(text) => Some(Test::Exactly(text.clone())),
-        Says::Present(wanted) => Some(Test::Present(*wanted)),
-        Says::Regex(text) => match Pattern::new(text) {
-            Ok(pattern) => Some(Test::Matches(pattern)),
-            Err(why) => {
-                let message = format!("not a regular expression: {why}");
-                notes.push(Diagnostic::error(spec.says.at, message));
-                None
-            }
-        },
-    }
+/// `None`: its regular expression is none, which has been noted.
+fn test(spec: &MatchSpec, patterns: &Patterns) -> Option<Test> {
+    Some(match &spec.says.value {
+        Says::Exactly(text) => Test::Exactly(text.clone()),
+        Says::Present(wanted) => Test::Present(*wanted),
+        Says::Regex(text) => Test::Matches(patterns.get(text)?),
+    })
 }
 
 fn method(written: &Located<String>, notes: &mut Diagnostics) -> Option<Method> {
@@ -269,15 +262,28 @@ fn method(written: &Located<String>, notes: &mut Diagnostics) -> Option<Method> 
     None
 }
 
-/// Two routes of equal rank that fit one request.
-pub(super) fn ambiguous(rules: &[Arc<Rule>], places: &[Place], notes: &mut Diagnostics) {
+/// Two routes of equal rank that fit one request. Routes of different services do not meet on the
+/// port of either; on the shared port [`shared_first`] tells them apart, if it can.
+pub(super) fn ambiguous(
+    rules: &[Arc<Rule>],
+    places: &[Place],
+    services: &[Service],
+    notes: &mut Diagnostics,
+) {
+    let own_port = |rule: &Rule| services.get(usize::from(rule.service))?.listen;
+    let meet = |one: &Rule, other: &Rule| {
+        one.service == other.service || (own_port(one).is_none() && own_port(other).is_none())
+    };
     let mut seen: HashMap<(&[Segment], &HostRule), Vec<usize>> = HashMap::new();
     if places.is_empty() {
         return;
     }
     for (at, rule) in rules.iter().enumerate() {
         let same = seen.entry((&rule.path, &rule.host)).or_default();
-        let tie = same.iter().find(|other| ties(&rule.conditions, &rules[**other].conditions));
+        let tie = same.iter().find(|other| {
+            let other = &rules[**other];
+            meet(rule, other) && ties(&rule.conditions, &other.conditions)
+        });
         if let Some(other) = tie {
             notes.push(
                 Diagnostic::error(places[at], "two routes fit the same requests equally well")
@@ -287,6 +293,15 @@ pub(super) fn ambiguous(rules: &[Arc<Rule>], places: &[Place], notes: &mut Diagn
         }
         same.push(at);
     }
+}
+
+/// Of routes that rank alike, the matcher takes the first: on the shared port, one whose service is
+/// reached by no other way comes before one whose service has a port of its own.
+pub(super) fn shared_first(rules: &mut [Arc<Rule>], services: &[Service]) {
+    rules.sort_by_key(|rule| {
+        let service = services.get(usize::from(rule.service));
+        (service.is_some_and(|service| service.listen.is_some()), rule.service)
+    });
 }
 
 /// Some request may fit both, and neither is the more specific. Decided by how they are written:

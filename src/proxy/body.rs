@@ -17,6 +17,7 @@ use super::copies::Copies;
 use super::exchange::Exchange;
 use super::flow::Flow;
 use super::inflow::{BodyError, Inflow, Upload};
+use super::piped::Piped;
 use super::prescription::Deed;
 use super::shape::{Shaped, Shaper};
 use super::upstream::Lease;
@@ -30,6 +31,8 @@ pub enum Payload {
     Empty,
     Full(Option<Bytes>),
     Stream(Box<Inflow>),
+    /// One end of a tunnel.
+    Piped(Box<Piped>),
 }
 
 impl Payload {
@@ -41,6 +44,7 @@ impl Payload {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(inflow) => Pin::new(&mut **inflow).poll_frame(context),
+            Self::Piped(piped) => piped.poll(context).map(|piece| Some(Ok(Frame::data(piece?)))),
         }
     }
 
@@ -50,6 +54,7 @@ impl Payload {
             Self::Empty | Self::Full(None) => true,
             Self::Full(Some(bytes)) => bytes.is_empty(),
             Self::Stream(inflow) => inflow.is_end_stream(),
+            Self::Piped(piped) => piped.is_end(),
         }
     }
 
@@ -58,6 +63,7 @@ impl Payload {
             Self::Empty | Self::Full(None) => SizeHint::with_exact(0),
             Self::Full(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(inflow) => inflow.size_hint(),
+            Self::Piped(_) => SizeHint::default(),
         }
     }
 }
@@ -429,7 +435,7 @@ impl ResponseBody {
                     self.end(End::Complete);
                     return Poll::Ready(None);
                 }
-                Shaped::Cut { deed, how, code } => self.cut(deed, how, code),
+                Shaped::Cut { deed, how, codes } => self.cut(deed, how, codes.reset),
                 Shaped::Failed(error) => {
                     let caller =
                         self.exchange.as_ref().and_then(|exchange| exchange.broken_by_caller());

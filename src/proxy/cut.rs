@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use super::timer::Wait;
+use super::websocket::Frames;
 use super::worker::Worker;
 use crate::fault::After;
+use crate::sli::ledger::Skip;
 
 /// What may still come before the cut.
 #[derive(Debug)]
@@ -12,22 +14,44 @@ pub enum Left {
     Bytes(u64),
     Events(Events),
     Messages(Messages),
+    Frames { left: u64, frames: Frames },
     Time(Wait),
 }
 
+/// What the bytes are that may be cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// A body, of a length that was declared or not.
+    Body {
+        length: Option<u64>,
+    },
+    /// A tunnel's, of a protocol nobody here knows.
+    Tunnel,
+    WebSocket,
+}
+
 impl Left {
-    /// `None`: a share of a length that nobody has declared.
-    pub fn of(after: After, length: Option<u64>, worker: &Worker, now: Instant) -> Option<Self> {
-        Some(match after {
-            After::Bytes(bytes) => Self::Bytes(bytes),
-            After::Share(share) => {
-                let bytes = u128::from(length?) * u128::from(share.billionths()) / 1_000_000_000;
+    /// Or why it makes no sense for these bytes.
+    pub fn of(after: After, carried: Carried, worker: &Worker, now: Instant) -> Result<Self, Skip> {
+        Ok(match (after, carried) {
+            (After::Bytes(bytes), _) => Self::Bytes(bytes),
+            (After::Share(share), Carried::Body { length: Some(length) }) => {
+                let bytes = u128::from(length) * u128::from(share.billionths()) / 1_000_000_000;
                 // Of a 64-bit length, at most the whole.
                 Self::Bytes(bytes as u64)
             }
-            After::Messages(left) => Self::Messages(Messages { left, ..Messages::default() }),
-            After::Events(left) => Self::Events(Events { left, ..Events::default() }),
-            After::Time(time) => {
+            (After::Share(_), _) => return Err(Skip::NoLength),
+            (After::Messages(left), Carried::WebSocket) => {
+                Self::Frames { left, frames: Frames::default() }
+            }
+            (After::Messages(left), Carried::Body { .. }) => {
+                Self::Messages(Messages { left, ..Messages::default() })
+            }
+            (After::Events(left), Carried::Body { .. }) => {
+                Self::Events(Events { left, ..Events::default() })
+            }
+            (After::Messages(_) | After::Events(_), _) => return Err(Skip::Tunnel),
+            (After::Time(time), _) => {
                 Self::Time(worker.timer.wait_until(now.checked_add(time).unwrap_or(now)))
             }
         })
@@ -36,7 +60,7 @@ impl Left {
     /// Nothing at all.
     pub fn is_none(&self) -> bool {
         match self {
-            Self::Bytes(left) => *left == 0,
+            Self::Bytes(left) | Self::Frames { left, .. } => *left == 0,
             Self::Events(events) => events.left == 0,
             Self::Messages(messages) => messages.left == 0,
             Self::Time(_) => false,
@@ -53,6 +77,17 @@ impl Left {
             }
             Self::Events(events) => events.pass(data),
             Self::Messages(messages) => messages.pass(data),
+            Self::Frames { left, frames } => {
+                let mut at = 0;
+                while let Some(ended) = frames.next(&data[at..]) {
+                    at += ended.at;
+                    *left = left.saturating_sub(u64::from(ended.message));
+                    if *left == 0 || at == data.len() {
+                        return (*left == 0).then_some(at);
+                    }
+                }
+                None
+            }
             Self::Time(_) => None,
         }
     }
@@ -182,6 +217,17 @@ mod tests {
         cuts(events(4), text, None);
         cuts(events(2), b"data: a\r\rdata: b\r\rx", Some(18));
         assert_eq!(cut_at(events(1)(), b"data: a\r\n\r\ndata: b", 100), Some(11));
+    }
+
+    /// Pings are none, and one in fragments ends with its last.
+    #[test]
+    fn messages_of_a_websocket() {
+        let frames = |left| move || Left::Frames { left, frames: Frames::default() };
+        let text = b"\x81\x02ab\x89\x00\x01\x01c\x89\x00\x80\x01d\x82\x00\x88\x00";
+        cuts(frames(1), text, Some(4));
+        cuts(frames(2), text, Some(14));
+        cuts(frames(3), text, Some(16));
+        cuts(frames(4), text, None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::worker::{Taken, Worker};
 use crate::drill::counters::Active;
 use crate::fault::Slot;
 use crate::plan::RouteId;
+use crate::requests::Trace;
 use crate::sli::{End, Hit, Origin, Outcome};
 
 /// One request from its head to its end. Dropped without [`Exchange::finish`], it counts as
@@ -35,6 +36,8 @@ pub struct Exchange {
     is_stream: bool,
     /// Until its end.
     presence: Option<Presence>,
+    /// For the request log, where there is one.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl Exchange {
@@ -75,6 +78,7 @@ impl Exchange {
             recorded: false,
             is_stream: false,
             presence: Some(presence),
+            trace: None,
         })
     }
 
@@ -153,7 +157,10 @@ impl Exchange {
         self.outcome.total = now.saturating_duration_since(self.arrived);
         let second = self.worker.second(now);
         let durations = &mut *self.worker.durations.borrow_mut();
-        self.stage.books.record(self.worker.id, durations, &self.outcome, second);
+        let bad = self.stage.books.record(self.worker.id, durations, &self.outcome, second);
+        if let (Some(trace), Some(log)) = (self.trace.take(), &self.worker.log) {
+            log.offer(self.stage.shared(), self.arrived, &self.outcome, trace, bad);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod forwarded;
 pub mod headers;
 pub mod inflow;
 pub mod listen;
+pub mod piped;
 pub mod prescription;
 pub mod request;
 pub mod rewound;
@@ -24,8 +25,10 @@ pub mod sweep;
 pub mod timer;
 pub mod tls;
 pub mod treatment;
+pub mod tunnel;
 pub mod upgrade;
 pub mod upstream;
+pub mod websocket;
 pub mod worker;
 
 use std::collections::HashMap;

@@ -146,7 +146,7 @@ impl Prescription {
             }
             if effective {
                 exchange.stage.books.hit(worker.id, exchange.outcome.route, id);
-                all.faults.push(id);
+                all.take_effect(id, exchange);
             }
         }
         all.abort_inside();
@@ -211,11 +211,11 @@ impl Prescription {
     }
 
     fn abort_inside(&mut self) {
-        if let Some(Ending { deed, verb: Verb::Abort(Abort { how, at: At::Body(after), code }) }) =
+        if let Some(Ending { deed, verb: Verb::Abort(Abort { how, at: At::Body(after), codes }) }) =
             self.end
         {
             self.end = None;
-            self.download.shapes.push((deed, Shape::Cut { after, how, code }));
+            self.download.shapes.push((deed, Shape::Cut { after, how, codes }));
         }
     }
 
@@ -224,7 +224,14 @@ impl Prescription {
         if !self.faults.contains(&fault) {
             let worker = exchange.worker().id;
             exchange.stage.books.hit(worker, exchange.outcome.route, fault);
-            self.faults.push(fault);
+            self.take_effect(fault, exchange);
+        }
+    }
+
+    fn take_effect(&mut self, fault: FaultId, exchange: &Exchange) {
+        self.faults.push(fault);
+        if let Some(trace) = &exchange.trace {
+            trace.applied.borrow_mut().push(fault);
         }
     }
 
@@ -233,6 +240,20 @@ impl Prescription {
     pub fn spare(&mut self) {
         let faults = std::mem::take(&mut self.faults);
         *self = Self { faults, ..Self::default() };
+    }
+
+    /// How late the answer is, besides floors.
+    pub fn late_by(&self) -> Duration {
+        let added = self.late.iter().filter(|late| !late.floor);
+        added.fold(Duration::ZERO, |sum, late| sum.saturating_add(late.time))
+    }
+
+    /// It has to do with what comes after a handshake.
+    pub fn reaches_tunnels(&self) -> bool {
+        !self.delay.is_zero()
+            || !self.late_by().is_zero()
+            || !self.upload.shapes.is_empty()
+            || !self.download.shapes.is_empty()
     }
 
     /// To callers that take the connection's end for the body's, a FIN would look like a whole

@@ -23,12 +23,16 @@ use super::treatment::{
     Caller, GONE, Injected, Severed, after_head, answer_of_fault, changed_upload, inject, respond,
     upload,
 };
-use super::upgrade::{self, Tunnel};
+use super::tunnel::Tunnel;
+use super::upgrade;
 use super::upstream::{Unanswered, Way};
 use super::worker::Worker;
-use crate::fault::{Answer, At, How};
+use crate::drill::Stage;
+use crate::drill::stage::Struck;
+use crate::fault::{Abort, Action, Answer, At, How, When};
 use crate::plan::proxy::Proxy;
 use crate::plan::{Asked, HostHeader, Plan, Protocol, RouteId, SKIP, Service, ServiceId};
+use crate::requests::{self, Trace};
 use crate::sli::ledger::Skip;
 use crate::sli::{End, Origin};
 
@@ -129,10 +133,13 @@ fn begin(
     }
     let method = head.method.clone();
     let (worker_too, taken) = (Rc::clone(worker), Rc::clone(&stage));
-    let exchange =
+    let mut exchange =
         Exchange::begin(worker_too, conn.enter(), taken, arrived, method, route, operation);
     let caller = Caller::of(Rc::clone(conn), head, seen);
-    let faults = decide(worker, &exchange, service, &asked);
+    if worker.log.is_some() {
+        exchange.trace = Some(Trace::of(&head.uri));
+    }
+    let faults = decide(worker, &mut exchange, service, &asked);
     Ok(Begun { exchange, service, caller, seen, faults })
 }
 
@@ -278,10 +285,12 @@ async fn serve(
     }
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
     if let (Some(protocol), Some(upstream)) = (granted, upstream) {
+        let is_websocket = upgrade::is_websocket(&protocol);
         upgrade::ask(&mut head.headers, protocol);
         exchange.is_stream();
         conn.tunnels();
-        *entrance.tunnel.borrow_mut() = Some(Tunnel { upstream, exchange: *exchange, lease });
+        let tunnel = Tunnel { upstream, exchange: *exchange, lease, is_websocket, faults };
+        *entrance.tunnel.borrow_mut() = Some(tunnel);
         head.extensions.clear();
         let body = ResponseBody::unrecorded(Payload::Empty, Rc::clone(conn));
         return Ok(Response::from_parts(head, body));
@@ -379,7 +388,7 @@ fn route(plan: &Plan, asked: &Asked<'_>) -> RouteId {
 /// Lets the route's faults decide; `None`: none hits this request.
 fn decide(
     worker: &Worker,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     service: ServiceId,
     asked: &Asked<'_>,
 ) -> Option<Box<Prescription>> {
@@ -405,7 +414,14 @@ fn decide(
         return None;
     }
     let mut struck = Vec::new();
-    stage.decide(worker.id, route, asked, exchange.arrived, &mut struck);
+    let arrived = exchange.arrived;
+    match &mut exchange.trace {
+        None => stage.decide(worker.id, route, asked, arrived, &mut struck, &mut ()),
+        Some(trace) => {
+            stage.decide(worker.id, route, asked, arrived, &mut struck, &mut trace.draws);
+            trace.asked = struck.iter().flat_map(|struck| asks(stage, struck)).collect();
+        }
+    }
     if struck.is_empty() {
         return None;
     }
@@ -431,8 +447,20 @@ fn decide(
     Some(Box::new(Prescription::of(struck, place, worker, exchange, asked)))
 }
 
-fn holds(struck: &crate::drill::stage::Struck) -> bool {
-    use crate::fault::{Abort, Action, When};
+/// What a fault that struck asks for, for the request log.
+fn asks<'a>(stage: &'a Stage, struck: &'a Struck) -> impl Iterator<Item = requests::Asked> + 'a {
+    let kinds = stage.fault(struck.fault).kinds.iter().zip(&struck.actions);
+    kinds.map(|(kind, action)| {
+        let delay = match action {
+            Action::Delay { time, .. } => Some(*time),
+            Action::Serve(serve) => Some(serve.time),
+            _ => None,
+        };
+        requests::Asked { fault: struck.fault, kind: kind.kind(), delay }
+    })
+}
+
+fn holds(struck: &Struck) -> bool {
     struck.actions.iter().any(|action| {
         matches!(
             action,

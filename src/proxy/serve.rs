@@ -21,7 +21,7 @@ use super::flow::Streams;
 use super::request;
 use super::rewound::Rewound;
 use super::tls;
-use super::upgrade::{self, Tunnel};
+use super::tunnel::{self, Tunnel};
 use super::worker::{Accepted, Worker};
 
 /// Read ahead of a service that takes an upload, and written ahead of a caller that reads.
@@ -30,7 +30,7 @@ const BUFFERED: usize = 64 * 1024;
 const HYPERS_HEADERS: u16 = 100;
 /// What a caller that was refused may go on to send before the connection is closed on it.
 const LINGER_BYTES: usize = 1024 * 1024;
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// Where requests come in: what those of one connection have in common.
 #[derive(Debug, Clone)]
@@ -167,7 +167,7 @@ where
     let mut io = parts.io.into_inner();
     let tunnel = entrance.tunnel.borrow_mut().take();
     if let Some(tunnel) = tunnel {
-        Box::pin(upgrade::run(io, parts.read_buf, tunnel)).await;
+        Box::pin(tunnel::run(worker, conn, io, parts.read_buf, tunnel)).await;
         return None;
     }
     if resting && !malformed && !conn.lingers() {

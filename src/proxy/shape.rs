@@ -11,14 +11,14 @@ use http_body::{Frame, SizeHint};
 use rand::RngExt;
 
 use super::body::Payload;
-use super::cut::Left;
+use super::cut::{Carried, Left};
 use super::exchange::Exchange;
 use super::inflow::BodyError;
 use super::prescription::{Changes, Deed};
 use super::timer::{Wait, Wake};
 use super::worker::{Taken, Worker};
 use crate::dice::Dice;
-use crate::fault::{How, Shape};
+use crate::fault::{Codes, How, Shape};
 use crate::plan::RouteId;
 use crate::sli::ledger::Skip;
 use crate::units::{Bandwidth, Share};
@@ -38,7 +38,7 @@ pub enum Shaped {
     Cut {
         deed: Deed,
         how: How,
-        code: u32,
+        codes: Codes,
     },
     /// The sender broke off.
     Failed(BodyError),
@@ -89,7 +89,7 @@ enum Act {
     Cut {
         left: Left,
         how: How,
-        code: u32,
+        codes: Codes,
     },
     /// `gap`: so many bytes until the next that is hit.
     Flip {
@@ -100,32 +100,36 @@ enum Act {
 }
 
 impl Shaper {
-    /// `None`: nothing is to be done. `length`: as declared.
+    /// `None`: nothing is to be done.
     pub fn new(
         worker: &Rc<Worker>,
         exchange: &Exchange,
         changes: &Changes,
-        length: Option<u64>,
+        carried: Carried,
     ) -> Option<Box<Self>> {
         if changes.shapes.is_empty() {
             return None;
         }
         let now = crate::clock::now();
         let effects = changes.shapes.iter().filter_map(|(deed, shape)| {
+            let skipped = |why| exchange.stage.books.skipped(worker.id, deed.fault, why);
             let act = match shape {
                 Shape::Throttle(rate) => Act::Throttle { rate: *rate, paid: None },
                 Shape::Drip { chunk, pause } => {
                     Act::Drip { chunk: *chunk, pause: *pause, next: None }
                 }
-                Shape::Cut { after, how, code } => {
-                    let Some(left) = Left::of(*after, length, worker, now) else {
-                        exchange.stage.books.skipped(worker.id, deed.fault, Skip::NoLength);
-                        return None;
-                    };
-                    Act::Cut { left, how: *how, code: *code }
+                Shape::Cut { after, how, codes } => {
+                    let left = Left::of(*after, carried, worker, now).map_err(skipped).ok()?;
+                    Act::Cut { left, how: *how, codes: *codes }
                 }
-                Shape::Flip { share, dice } => Act::flip(*share, dice.clone()),
-                Shape::Replace(_) => return None,
+                Shape::Flip { share, dice } if matches!(carried, Carried::Body { .. }) => {
+                    Act::flip(*share, dice.clone())
+                }
+                // What a tunnel carries has a framing of its own, which damage would not spare.
+                Shape::Flip { .. } | Shape::Replace(_) => {
+                    skipped(Skip::Tunnel);
+                    return None;
+                }
             };
             Some(Effect { deed: *deed, done: false, act })
         });
@@ -307,7 +311,7 @@ impl Shaper {
     fn cut_off(&mut self, at: usize) -> Shaped {
         let Effect { deed, act, .. } = &self.effects[at];
         match act {
-            Act::Cut { how, code, .. } => Shaped::Cut { deed: *deed, how: *how, code: *code },
+            Act::Cut { how, codes, .. } => Shaped::Cut { deed: *deed, how: *how, codes: *codes },
             _ => Shaped::End,
         }
     }

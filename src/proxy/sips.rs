@@ -1,5 +1,5 @@
 //! Reading from a service: in large pieces, as long as few callers are slow. A piece that was read
-//! lies in memory until its caller has taken it, two to a caller; so where many are slow, services
+//! lies in memory until its caller has taken it, two or three to a caller; so where many are slow, services
 //! are read in small pieces, and hyper makes its buffers smaller with them.
 
 use std::io;
@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::sweep::Sweep;
 
-/// So many slow callers of a worker may have large pieces: 512 times two of 64 KiB are 64 MiB.
-const MANY: usize = 512;
+/// So many slow callers of a worker may have large pieces: 256 times three of 64 KiB are 48 MiB.
+const MANY: usize = 256;
 /// What hyper begins with, and never goes below.
 const SMALL: u64 = 8 * 1024;
 

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::act::{self, Held, Place};
 use super::body::{Payload, RequestBody, ResponseBody};
 use super::conn::Conn;
+use super::cut::Carried;
 use super::exchange::Exchange;
 use super::headers::Glance;
 use super::inflow::Upload;
@@ -276,7 +277,7 @@ fn ended(caller: &Caller, exchange: &mut Exchange, deed: Deed, abort: Abort) -> 
         caller.conn.close_with(abort.how);
     }
     exchange.outcome.origin = Origin::Fault(deed.fault);
-    Injected::Ended(Severed { code: abort.code })
+    Injected::Ended(Severed { code: abort.codes.reset })
 }
 
 /// The caller's body on its way.
@@ -315,7 +316,7 @@ pub async fn changed_upload(
         }
     }
     let length = payload.size_hint().exact();
-    let shaper = Shaper::new(worker, exchange, &faults.upload, length);
+    let shaper = Shaper::new(worker, exchange, &faults.upload, Carried::Body { length });
     upload(exchange, (payload, watched), shaper)
 }
 
@@ -344,7 +345,7 @@ pub fn respond(
         if length.is_none() && caller.version < Version::HTTP_11 {
             faults.end_visibly();
         }
-        shaper = Shaper::new(worker, &exchange, &faults.download, length);
+        shaper = Shaper::new(worker, &exchange, &faults.download, Carried::Body { length });
         exchange.active = std::mem::take(&mut faults.active);
     }
     let body = ResponseBody::new(payload, exchange, Rc::clone(&caller.conn))

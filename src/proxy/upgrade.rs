@@ -1,14 +1,7 @@
-//! Upgrades: a handshake that passes the faults like any request, then bytes both ways.
+//! Upgrades: a handshake that passes the faults like any request.
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Version, request};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-
-use super::exchange::Exchange;
-use super::upstream::Lease;
 
 /// What a caller wants to speak instead of HTTP.
 ///
@@ -53,27 +46,7 @@ pub fn granted(answer: &HeaderMap, wanted: &HeaderValue) -> Option<HeaderValue> 
     known.then(|| granted.clone())
 }
 
-/// A tunnel about to be dug: the service's end of it, and the exchange, in progress until its end.
-#[derive(Debug)]
-pub struct Tunnel {
-    pub upstream: hyper::upgrade::OnUpgrade,
-    pub exchange: Exchange,
-    /// Until the service's end is out of HTTP.
-    pub lease: Lease,
-}
-
-/// Carries bytes both ways until both sides are done, or either breaks off.
-pub async fn run<I>(mut client: I, early: Bytes, tunnel: Tunnel)
-where
-    I: AsyncRead + AsyncWrite + Unpin,
-{
-    let Tunnel { upstream, exchange: _exchange, lease } = tunnel;
-    let Ok(upstream) = upstream.await else { return };
-    drop(lease);
-    let mut upstream: TokioIo<Upgraded> = TokioIo::new(upstream);
-    // The caller may have spoken before it had the answer.
-    if !early.is_empty() && upstream.write_all(&early).await.is_err() {
-        return;
-    }
-    let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+/// It is a WebSocket from here on (RFC 6455).
+pub fn is_websocket(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
 }

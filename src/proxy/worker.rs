@@ -19,6 +19,7 @@ use super::upstream::Pool;
 use super::{OwnPort, Shared};
 use crate::drill::Stage;
 use crate::plan::ServiceId;
+use crate::requests::Queue;
 use crate::sli::End;
 use crate::sli::ledger::Durations;
 
@@ -89,6 +90,11 @@ impl Taken {
         self.never[usize::from(service)].load(Ordering::Relaxed)
     }
 
+    /// As all workers have it.
+    pub fn shared(&self) -> &Arc<Stage> {
+        &self.stage
+    }
+
     /// From now on, no fault may touch this service.
     pub fn mark_never(&self, service: ServiceId) {
         self.never[usize::from(service)].store(true, Ordering::Relaxed);
@@ -115,6 +121,8 @@ pub struct Worker {
     pub durations: RefCell<Durations>,
     /// Copies of requests that are on their way.
     pub copies: Cell<usize>,
+    /// Where finished requests are written down, if anywhere.
+    pub log: Option<Queue>,
     stage: RefCell<Rc<Taken>>,
     /// Why what is being dropped right now is dropped, when it is our doing.
     cutting: Cell<Option<End>>,
@@ -156,10 +164,11 @@ pub fn run(
     shared: Arc<Shared>,
     sockets: mpsc::Receiver<Accepted>,
     durations: Durations,
+    log: Option<Queue>,
     drain: Duration,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(id, shared, sockets, durations, drain))
+    LocalSet::new().block_on(&runtime, serve(id, shared, sockets, durations, log, drain))
 }
 
 async fn serve(
@@ -167,6 +176,7 @@ async fn serve(
     shared: Arc<Shared>,
     mut sockets: mpsc::Receiver<Accepted>,
     durations: Durations,
+    log: Option<Queue>,
     drain: Duration,
 ) -> std::io::Result<()> {
     let timer = Rc::new(Timer::new()?);
@@ -185,6 +195,7 @@ async fn serve(
         durations: RefCell::new(durations),
         cutting: Cell::new(None),
         copies: Cell::new(0),
+        log,
     });
     tokio::task::spawn_local(release(Rc::clone(&worker)));
     tokio::task::spawn_local(look(Rc::clone(&worker)));

@@ -5,6 +5,7 @@
 
 use super::health::{FEWEST, Health, causes, elsewhere, sentence};
 use super::line::{Canvas, Line, Tone, elide, fit, table, table_width, wrap};
+use super::told;
 use super::view::{Events, Fault, Slo, View};
 use super::words::{self, clean, named, thousands};
 
@@ -16,6 +17,11 @@ pub fn render(view: &View, canvas: &Canvas) -> Vec<String> {
     let lines = layout(view, canvas);
     let rows = canvas.rows.unwrap_or(usize::MAX);
     lines.iter().take(rows).map(|line| line.paint(canvas)).collect()
+}
+
+/// The state and where the drill is: what somebody who has just changed it wants to see.
+pub fn course(view: &View, canvas: &Canvas) -> Vec<String> {
+    course_lines(view, canvas).iter().map(|line| line.paint(canvas)).collect()
 }
 
 /// One line without colour: what pipes and logs get every few seconds.
@@ -109,6 +115,12 @@ fn layout(view: &View, canvas: &Canvas) -> Vec<Line> {
 
 /// The state, unmistakably, where the drill is, and how much traffic there is.
 fn head(view: &View, canvas: &Canvas) -> Vec<Line> {
+    let mut lines = course_lines(view, canvas);
+    lines.push(traffic(view, canvas));
+    lines
+}
+
+fn course_lines(view: &View, canvas: &Canvas) -> Vec<Line> {
     let (mark, tone, word, remedy) = standing(view, canvas);
     let mut first = Line::new().add(tone, format!("{mark} {word}"));
     if let Some(halt) = &view.halt {
@@ -130,7 +142,6 @@ fn head(view: &View, canvas: &Canvas) -> Vec<Line> {
     if let Some(remedy) = remedy {
         lines.extend(wrap(Line::of("  "), &clean(&remedy), canvas.columns, 2));
     }
-    lines.push(traffic(view, canvas));
     lines
 }
 
@@ -300,7 +311,22 @@ fn name_of(slo: &Slo, view: &View) -> String {
     }
 }
 
-fn badge(health: Health, canvas: &Canvas) -> (Tone, &'static str) {
+/// Tone, shape and word: the light's, which knows of alerts as well.
+fn badge(slo: &Slo, canvas: &Canvas) -> (Tone, &'static str, String) {
+    let health = Health::of(slo);
+    let (tone, mark) = shape(health, canvas);
+    let light = &slo.light;
+    let (tone, mark) = match (light.word.as_str(), light.colour.as_str()) {
+        ("PAGE", _) => (Tone::Bad, canvas.mark("✗", "X")),
+        ("TICKET" | "LOW", _) => (Tone::Warn, canvas.mark("▲", "!")),
+        ("SPENDING", _) => (Tone::Good, canvas.mark("▽", "v")),
+        _ => (tone, mark),
+    };
+    let word = if light.word.is_empty() { health.word().to_owned() } else { clean(&light.word) };
+    (tone, mark, word)
+}
+
+fn shape(health: Health, canvas: &Canvas) -> (Tone, &'static str) {
     match health {
         Health::NoTraffic => (Tone::Faint, canvas.mark("·", "-")),
         Health::Fine => (Tone::Good, canvas.mark("✓", "+")),
@@ -316,18 +342,18 @@ fn badge(health: Health, canvas: &Canvas) -> (Tone, &'static str) {
 fn slos(view: &View, canvas: &Canvas) -> Vec<Vec<Line>> {
     let mut lines = figures(view, canvas).into_iter();
     let told = view.slos.iter().map(|slo| {
-        let health = Health::of(slo);
-        let (tone, mark) = badge(health, canvas);
+        let (tone, mark, word) = badge(slo, canvas);
         let first = Line::new()
-            .add(tone, format!("{mark} {}", health.word()))
+            .add(tone, format!("{mark} {word}"))
             .plain("  ")
             .plain(bar(slo.drill().causes(), canvas));
-        let mut block = wrap(
-            first,
-            &sentence(slo, &name_of(slo, view), &elsewhere(slo, view)),
-            canvas.columns,
-            2,
-        );
+        let mut text = sentence(slo, &name_of(slo, view), &elsewhere(slo, view));
+        let more = [told::afford(slo, "It"), told::outlook(slo), told::paged(slo)];
+        for more in more.into_iter().flatten() {
+            text.push(' ');
+            text.push_str(&more);
+        }
+        let mut block = wrap(first, &text, canvas.columns, 2);
         let figures: Vec<Line> = lines.by_ref().take(2).collect();
         if slo.total > 0 {
             block.extend(figures);
@@ -392,12 +418,12 @@ fn brief(view: &View, canvas: &Canvas, room: usize) -> Vec<Line> {
     let (shown, hidden) = pick(&view.slos, room, Health::of);
     let rows = shown.iter().map(|slo| {
         let health = Health::of(slo);
-        let (tone, mark) = badge(health, canvas);
+        let (tone, mark, word) = badge(slo, canvas);
         let now = words::good_share(slo.now.good(), slo.now.events);
         let left = slo.time_to_exhaustion_seconds.filter(|_| health == Health::Burning);
         let burned = slo.budget_consumed.ratio.filter(|_| slo.bad > 0).map(words::budget_share);
         vec![
-            Line::new().add(tone, format!("{mark} {}", health.word())),
+            Line::new().add(tone, format!("{mark} {word}")),
             Line::of(elide(clean(&slo.name), canvas.columns / 3, canvas)),
             Line::of(now.map_or("no traffic".to_owned(), |now| format!("{now} good"))),
             Line::of(
@@ -526,6 +552,7 @@ fn more(view: &View) -> Vec<Line> {
             thousands(route.recovered)
         )));
     }
+    lines.extend(view.composites.iter().map(|composite| Line::of(told::composite(composite))));
     for change in &view.overrides {
         lines.push(Line::new().add(
             Tone::Strong,

@@ -1,9 +1,9 @@
 //! A fault as a phase or a live override has it: its own table with some keys put over it.
 
 use super::Override;
-use super::keys::ADJUSTED_FAULT;
+use super::keys::{ADJUSTED_FAULT, WHOLE_FAULT};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Sources};
-use crate::document::{Content, Entry, Item, TableKeys, Value, suggest_name, tree};
+use crate::document::{Content, Entry, Item, TableKeys, Value, instead, tree};
 
 /// What is changed about one fault while the drill runs.
 #[derive(Debug)]
@@ -12,21 +12,29 @@ pub(super) struct Adjustment {
     pub(super) entries: Vec<Entry>,
 }
 
+/// The most steps of a key's path: what is made of it is walked by recursion.
+pub(super) const MOST_STEPS: usize = 16;
+
 /// Keys that say who is hit: one of them replaces another.
 pub const WHO: [&str; 3] = ["probability", "first", "every"];
 
-/// `written` with `over` put over it: tables merge key by key, but where only one key of a table
-/// can be (`delay.normal`), the new one takes the place of the old.
+/// `written` with `over` put over it, both of a fault.
 pub(super) fn adjusted(written: &[Entry], over: &[Entry]) -> Vec<Entry> {
     let mut whole = written.to_vec();
-    if over.iter().any(|entry| WHO.contains(&entry.name.as_str())) {
-        whole.retain(|entry| !WHO.contains(&entry.name.as_str()));
-    }
     put_over(ADJUSTED_FAULT, &mut whole, over);
     whole
 }
 
-fn put_over(keys: &'static TableKeys, into: &mut Vec<Entry>, over: &[Entry]) {
+/// Tables merge key by key. Where only one key of a table can be (`delay.normal`), another one
+/// takes the place of the old, and so does one that says who is hit. A short form is spelled out
+/// for a key that is put beside it: `inject.latency = "300ms"` with `inject.latency.cap` keeps its
+/// delay.
+pub(super) fn put_over(keys: &'static TableKeys, into: &mut Vec<Entry>, over: &[Entry]) {
+    let who = |entry: &Entry| WHO.contains(&entry.name.as_str());
+    let fault = std::ptr::eq(keys, ADJUSTED_FAULT) || std::ptr::eq(keys, WHOLE_FAULT);
+    if fault && over.iter().any(who) {
+        into.retain(|entry| !who(entry));
+    }
     for entry in over {
         let Some(known) = into.iter_mut().find(|known| known.name == entry.name) else {
             into.push(entry.clone());
@@ -34,17 +42,58 @@ fn put_over(keys: &'static TableKeys, into: &mut Vec<Entry>, over: &[Entry]) {
         };
         known.name_at = entry.name_at;
         let key = keys.keys.iter().find(|key| key.name == entry.name);
-        let inner = key.and_then(|key| match key.value {
-            Value::Table(keys) | Value::SomeOf(keys) => Some(keys),
-            _ => None,
-        });
-        match (inner, &mut known.item.content, &entry.item.content) {
-            (Some(keys), Content::Table(old), Content::Table(new)) => {
-                put_over(keys, old, new);
-                known.item.at = entry.item.at;
+        let Content::Table(new) = &entry.item.content else {
+            known.item = entry.item.clone();
+            continue;
+        };
+        match key.map(|key| key.value) {
+            Some(Value::Table(inner) | Value::SomeOf(inner)) => {
+                spell_out(inner, &mut known.item);
+                put_within(inner, &mut known.item, entry, new);
             }
+            Some(Value::OneOf(inner)) => {
+                if let Content::Table(old) = &mut known.item.content {
+                    old.retain(|old| new.iter().any(|new| new.name == old.name));
+                }
+                put_within(inner, &mut known.item, entry, new);
+            }
+            Some(Value::Named(inner)) => match &mut known.item.content {
+                Content::Table(old) => new.iter().for_each(|new| put_named(inner, old, new)),
+                _ => known.item = entry.item.clone(),
+            },
             _ => known.item = entry.item.clone(),
         }
+    }
+}
+
+/// One that a user named: over the one of that name, or a new one.
+fn put_named(keys: &'static TableKeys, into: &mut Vec<Entry>, new: &Entry) {
+    match into.iter_mut().find(|known| known.name == new.name) {
+        Some(known) => match &new.item.content {
+            Content::Table(entries) => put_within(keys, &mut known.item, new, entries),
+            _ => known.item = new.item.clone(),
+        },
+        None => into.push(new.clone()),
+    }
+}
+
+fn put_within(keys: &'static TableKeys, known: &mut Item, entry: &Entry, new: &[Entry]) {
+    match &mut known.content {
+        Content::Table(old) => {
+            put_over(keys, old, new);
+            known.at = entry.item.at;
+        }
+        _ => *known = entry.item.clone(),
+    }
+}
+
+/// A table's short form as the table: it stands for the first key.
+fn spell_out(keys: &'static TableKeys, item: &mut Item) {
+    if let (Some(_), Some(first), false) =
+        (keys.short, keys.keys.first(), matches!(item.content, Content::Table(_)))
+    {
+        let entry = Entry { name: first.name.to_owned(), name_at: item.at, item: item.clone() };
+        *item = Item::new(item.at, Content::Table(vec![entry]));
     }
 }
 
@@ -62,15 +111,14 @@ pub fn adjustable(path: &str) -> Result<(&str, &str), String> {
             format!("`{path}` is not a key of a fault; write faults.NAME.probability=5%")
         })?;
     let first = key.split('.').next().unwrap_or(key);
+    if key.split('.').count() > MOST_STEPS {
+        return Err("this is not the path of a key: it has too many steps".to_owned());
+    }
     let known = || ADJUSTED_FAULT.keys.iter().map(|key| key.name);
     if known().any(|name| name == first) {
         return Ok((fault, key));
     }
-    let hint = suggest_name(first, known()).map_or_else(
-        || format!("that can be {}", known().collect::<Vec<_>>().join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    Err(format!("`{first}` cannot be changed live; {hint}"))
+    Err(format!("`{first}` cannot be changed live; {}", instead(first, known())))
 }
 
 /// A table at this key of a fault is put over the old one key by key; one anywhere else takes its
@@ -87,6 +135,34 @@ pub fn merges(key: &str) -> bool {
             _ => false,
         }
     })
+}
+
+/// What the files say at a key of a fault; an empty key is the fault itself. A short form is what its
+/// table would say (`inject.latency = "300ms"` at `inject.latency.delay`).
+pub fn written_at(files: &[Entry], fault: &str, key: &str) -> Option<Item> {
+    let named = |entries: &[Entry], name: &str| {
+        entries.iter().find(|entry| entry.name == name).map(|entry| entry.item.clone())
+    };
+    let Content::Table(faults) = named(files, "faults")?.content else { return None };
+    let mut item = named(&faults, fault)?;
+    let mut keys = WHOLE_FAULT;
+    for step in key.split('.').filter(|step| !step.is_empty()) {
+        spell_out(keys, &mut item);
+        // One of several, in its short form: it stands for whatever would be within.
+        let Content::Table(entries) = &item.content else { return Some(item) };
+        let inner = keys.keys.iter().find(|key| key.name == step).map(|key| key.value);
+        item = named(entries, step)?;
+        match inner {
+            Some(Value::Table(inner) | Value::SomeOf(inner) | Value::OneOf(inner)) => keys = inner,
+            _ => return Some(item),
+        }
+        if let Some(Value::OneOf(_)) = inner
+            && !matches!(item.content, Content::Table(_))
+        {
+            return Some(item);
+        }
+    }
+    Some(item)
 }
 
 /// Reads live overrides, each a source of its own so that mistakes can point into it.
@@ -108,18 +184,9 @@ pub(super) fn adjustments(
                 continue;
             }
         };
-        let mut item = tree::value(value, file, offset(path.len() + 1));
-        let mut steps = key.rsplit('.').peekable();
-        let mut entry = None;
-        while let Some(step) = steps.next() {
-            let made = Entry { name: step.to_owned(), name_at: at, item };
-            if steps.peek().is_none() {
-                entry = Some(made);
-                break;
-            }
-            item = Item::new(at, Content::Table(vec![made]));
-        }
-        let Some(entry) = entry else { continue };
+        let item = tree::value(value, file, offset(path.len() + 1));
+        let steps: Vec<_> = key.split('.').map(|step| (step.to_owned(), at)).collect();
+        let Some(entry) = tree::nested(&steps, item) else { continue };
         match read.iter_mut().find(|adjustment| adjustment.fault == fault) {
             Some(adjustment) => put_over(ADJUSTED_FAULT, &mut adjustment.entries, &[entry]),
             None => {

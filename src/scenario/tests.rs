@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::diagnostic::{Diagnostics, render, to_json};
+use crate::document::Value;
 
 const VALID: &str = r#"
 name = "checkout"
@@ -84,6 +85,78 @@ fn overrides_go_over_the_files() {
     let (scenario, notes) = one(VALID, &[set]);
     assert!(notes.is_empty(), "{}", render(&notes, &scenario.sources, false));
     assert_eq!(scenario.slos.len(), 3);
+}
+
+/// What is put beside a short form, within a distribution, or in the place of either: at the start,
+/// live, and by a phase.
+#[test]
+fn a_key_refines_what_is_there() {
+    let plain = "[faults.plain]\nroutes = [\"*\"]\nprobability = \"5%\"\ninject = { latency = \"300ms\", abort = \"hang\" }\n";
+    let kinds = |read: (Scenario, Diagnostics), name: &str, phase: bool| {
+        let (scenario, notes) = read;
+        assert!(notes.is_empty(), "{}", render(&notes, &scenario.sources, false));
+        let mut faults = if phase { &scenario.phases[0].set } else { &scenario.faults }.iter();
+        let fault = faults.find(|fault| fault.name.value == name).unwrap();
+        let kinds = fault.inject.iter().map(|spec| fault::compile(&spec.value).unwrap());
+        kinds.map(|kind| kind.describe()).collect::<Vec<_>>().join(", ")
+    };
+    for (fault, key, value, want) in [
+        (
+            "plain",
+            "inject.latency.on",
+            "\"response\"",
+            "holds the answer for 300ms, says nothing for 1m, then closes",
+        ),
+        ("plain", "inject.latency.delay", "\"1s\"", "waits 1s, says nothing for 1m, then closes"),
+        ("plain", "inject.latency", "\"2s\"", "waits 2s, says nothing for 1m, then closes"),
+        ("plain", "inject.abort.cap", "\"5s\"", "waits 300ms, says nothing for 5s, then closes"),
+        (
+            "slow",
+            "inject.latency.delay.lognormal.p99",
+            "\"3s\"",
+            "waits lognormal (median 120ms, p99 3s), at most 5s, answers 503",
+        ),
+        (
+            "slow",
+            "inject.latency.delay",
+            "{ exponential = { mean = \"1s\" } }",
+            "waits exponential (mean 1s), at most 5s, answers 503",
+        ),
+    ] {
+        let text = format!("{VALID}{plain}");
+        let path = format!("faults.{fault}.{key}");
+        assert_eq!(kinds(one(&text, &[&format!("{path}={value}")]), fault, false), want, "{path}");
+        let over = Override { path, value: value.to_owned() };
+        let live = read_adjusted(vec![("t".to_owned(), text.clone())], &[], &[over], &|_| None);
+        assert_eq!(kinds(live, fault, false), want, "live {key}");
+        let phase = "[[phases]]\nname = \"a\"\nfor = \"1m\"\nfaults = [\"*\"]\n";
+        let phased = format!("{text}{phase}set.{fault}.{key} = {value}\n");
+        assert_eq!(kinds(one(&phased, &[]), fault, true), want, "phase {key}");
+    }
+    // Of the keys that say who is hit, the last one holds.
+    let (scenario, notes) = one(VALID, &["faults.slow.every=3"]);
+    assert!(notes.is_empty() && scenario.faults[0].probability.is_none());
+}
+
+/// [`super::TableKeys::short`] says so.
+#[test]
+fn a_short_form_is_the_value_of_the_first_key() {
+    fn walk(value: Value, seen: &mut usize) {
+        let Some(keys) = value.keys() else { return };
+        if let (Some(short), Value::Table(_)) = (keys.short, value) {
+            let first = keys.keys[0].value;
+            let same = match first {
+                Value::OneOf(keys) => keys.short.map(Value::expected),
+                value => Some(value.expected()),
+            };
+            assert_eq!(same, Some(short.expected()), "{}", keys.name);
+            *seen += 1;
+        }
+        keys.keys.iter().for_each(|key| walk(key.value, seen));
+    }
+    let mut seen = 0;
+    ROOT.keys.iter().for_each(|key| walk(key.value, &mut seen));
+    assert!(seen >= 5, "{seen}");
 }
 
 #[test]

@@ -23,6 +23,9 @@ use crate::plan::{FaultId, Phase, Plan, RouteId};
 /// Duration series a worker may open; beyond, requests are still counted, but not by duration.
 const SERIES: usize = 16_384;
 
+/// Slices that can end at the same moment and are told of as recent.
+const RECENT: u64 = 64;
+
 /// Why a fault that was due did not act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Skip {
@@ -42,10 +45,12 @@ pub enum Skip {
     TooMany,
     /// The caller has opted out.
     Client,
+    /// HTTP was switched to something that this has no meaning for.
+    Tunnel,
 }
 
 impl Skip {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MaxHeld,
         Self::Limit,
         Self::Never,
@@ -55,6 +60,7 @@ impl Skip {
         Self::TooLarge,
         Self::TooMany,
         Self::Client,
+        Self::Tunnel,
     ];
 
     pub fn label(self) -> &'static str {
@@ -68,6 +74,7 @@ impl Skip {
             Self::TooLarge => "too_large",
             Self::TooMany => "too_many",
             Self::Client => "client",
+            Self::Tunnel => "tunnel",
         }
     }
 }
@@ -79,6 +86,16 @@ pub(super) struct SloCells {
     pub(super) good: AtomicU64,
     pub(super) bad: [AtomicU64; 3],
     pub(super) excluded: [AtomicU64; 6],
+}
+
+impl SloCells {
+    fn count(&self, event: Event, by: u64) {
+        match event {
+            Event::Good => add(&self.good, by),
+            Event::Bad(cause) => add(&self.bad[cause as usize], by),
+            Event::Excluded(reason) => add(&self.excluded[reason as usize], by),
+        }
+    }
 }
 
 /// One worker's cells for one fault on one route in one phase.
@@ -139,8 +156,24 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 pub(super) struct SloNames {
+    /// Requests, whatever is counted of them.
+    pub(super) requests: SloEvents,
+    /// Slices of time, written by the control plane.
+    pub(super) slices: SloEvents,
+    /// Which of the two are the SLO's events, by the plan in force.
+    pub(super) sliced: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SloEvents {
     pub(super) rings: Each<Ring>,
     pub(super) cells: ByPhase<SloCells>,
+}
+
+impl SloNames {
+    pub(super) fn events(&self) -> &SloEvents {
+        if self.sliced { &self.slices } else { &self.requests }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -210,21 +243,29 @@ impl Ledger {
         let workers = self.workers.len();
         let mut names = lock(&self.names);
         let slos = plan.slos.iter().map(|slo| {
-            let known = names
-                .slos
-                .entry(Arc::clone(&slo.name))
-                .or_insert_with(|| SloNames { rings: each(workers), cells: Vec::new() });
+            let known = names.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| {
+                let events = |writers| SloEvents { rings: each(writers), cells: Vec::new() };
+                SloNames { requests: events(workers), slices: events(1), sliced: false }
+            });
+            known.sliced = slo.slices.is_some();
+            if known.sliced {
+                in_phase(&mut known.slices.cells, booked, 1);
+            }
             SloBook {
-                cells: in_phase(&mut known.cells, booked, workers),
-                rings: Arc::clone(&known.rings),
+                cells: in_phase(&mut known.requests.cells, booked, workers),
+                rings: Arc::clone(&known.requests.rings),
             }
         });
         let slos = slos.collect();
-        let active = phase.map_or(&[][..], |phase| &phase.faults);
+        let mut active = vec![false; plan.faults.len()];
+        for (id, _) in phase.map_or(&[][..], |phase| &phase.faults) {
+            active[usize::from(*id)] = true;
+        }
         let faults = plan.routes.iter().map(|route| {
-            let on_route = active.iter().filter(|(id, _)| route.faults.contains(id));
-            let cells = on_route.map(|(id, fault)| {
-                let routes = names.faults.entry(Arc::clone(&fault.name)).or_default();
+            let on_route = route.faults.iter().filter(|id| active[usize::from(**id)]);
+            let cells = on_route.map(|id| {
+                let fault = &plan.faults[usize::from(*id)].name;
+                let routes = names.faults.entry(Arc::clone(fault)).or_default();
                 let cells = routes.entry(Arc::clone(&route.name)).or_default();
                 (*id, in_phase(cells, booked, workers))
             });
@@ -246,6 +287,19 @@ impl Ledger {
         drop(names);
         let workers = Arc::clone(&self.workers);
         Books { plan, workers, requests, routes, slos, faults, skipped, operations }
+    }
+
+    /// Counts slices of time as an SLO's events. Called by one thread at a time, and no worker.
+    pub fn slices(&self, slo: &str, phase: &Arc<str>, second: u64, events: &[(Event, u64)]) {
+        let mut names = lock(&self.names);
+        let Some(known) = names.slos.get_mut(slo) else { return };
+        let cells = in_phase(&mut known.slices.cells, phase, 1);
+        for (event, count) in events {
+            cells[0].count(*event, *count);
+            for _ in 0..(*count).min(RECENT) {
+                known.slices.rings[0].record(second, *event);
+            }
+        }
     }
 
     /// Requests a second over the five whole seconds before `second`.
@@ -282,18 +336,23 @@ pub struct Books {
 }
 
 impl Books {
-    /// Counts one request, once. `second`: whole seconds since the process began.
-    pub fn record(&self, worker: usize, durations: &mut Durations, outcome: &Outcome, second: u64) {
+    /// Counts one request, once; true: it was bad for some SLO. `second`: whole seconds since the
+    /// process began.
+    pub fn record(
+        &self,
+        worker: usize,
+        durations: &mut Durations,
+        outcome: &Outcome,
+        second: u64,
+    ) -> bool {
         let route = &self.plan.routes[outcome.route as usize];
+        let mut bad = false;
         for id in &route.slos {
             let event = judge(&self.plan.slos[usize::from(*id)], outcome);
             let SloBook { cells, rings } = &self.slos[usize::from(*id)];
             let cells = &cells[worker];
-            match event {
-                Event::Good => add(&cells.good, 1),
-                Event::Bad(cause) => add(&cells.bad[cause as usize], 1),
-                Event::Excluded(reason) => add(&cells.excluded[reason as usize], 1),
-            }
+            cells.count(event, 1);
+            bad |= matches!(event, Event::Bad(_));
             rings[worker].record(second, event);
         }
         add(&self.requests[worker].requests, 1);
@@ -304,6 +363,7 @@ impl Books {
             operations.attempt(key, super::judge::is_answered(outcome), second);
         }
         self.record_duration(durations, outcome);
+        bad
     }
 
     fn record_duration(&self, durations: &mut Durations, outcome: &Outcome) {

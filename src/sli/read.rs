@@ -58,6 +58,7 @@ impl Ledger {
             active: self.workers.iter().map(|worker| worker.active.load(Ordering::Relaxed)).sum(),
             slos: slo_counts(&names, plan),
             faults: plan.faults.iter().map(|fault| fault_counts(&names, fault)).collect(),
+            removed: removed(&names, plan),
             phases,
             operations: plan
                 .routes
@@ -75,12 +76,23 @@ impl Ledger {
         }
     }
 
+    /// All requests of each of a plan's SLOs so far, whatever is counted of them.
+    pub fn totals(&self, plan: &Plan) -> Vec<Counts> {
+        let names = lock(&self.names);
+        let of = |slo: &crate::plan::Slo| {
+            let known = names.slos.get(&slo.name);
+            let cells = known.into_iter().flat_map(|known| &known.requests.cells);
+            cells.fold(Counts::default(), |sum, (_, cells)| sum + counts(cells))
+        };
+        plan.slos.iter().map(of).collect()
+    }
+
     /// One SLO's events over the `seconds` whole seconds before `second`, at most 60.
     pub fn recent(&self, slo: &str, second: u64, seconds: u64) -> Counts {
         let names = lock(&self.names);
         let mut counts = Counts::default();
         let Some(known) = names.slos.get(slo) else { return counts };
-        for ring in known.rings.iter() {
+        for ring in known.events().rings.iter() {
             for second in second.saturating_sub(seconds.min(60))..second {
                 let seen = ring.read(second);
                 counts.good += seen.good;
@@ -112,7 +124,7 @@ impl Ledger {
 fn slo_counts(names: &Names, plan: &Plan) -> Vec<SloCounts> {
     let none = Vec::new();
     let counted = plan.slos.iter().map(|slo| {
-        let cells = names.slos.get(&slo.name).map_or(&none, |known| &known.cells);
+        let cells = names.slos.get(&slo.name).map_or(&none, |known| &known.events().cells);
         let phases: Vec<SloPhase> = cells
             .iter()
             .map(|(phase, cells)| SloPhase {
@@ -143,10 +155,32 @@ fn slo_counts(names: &Names, plan: &Plan) -> Vec<SloCounts> {
 }
 
 fn fault_counts(names: &Names, fault: &Fault) -> FaultCounts {
+    let kinds = fault.kinds.iter().map(|kind| kind.kind()).collect();
+    let (who, asked) = (fault.who.to_string(), asked(fault.who));
+    counted(names, &fault.name, &fault.covers, &kinds, (who, asked))
+}
+
+/// Faults that a reload has taken away. What they did, they did.
+fn removed(names: &Names, plan: &Plan) -> Vec<FaultCounts> {
+    let known: HashSet<&Arc<str>> = plan.faults.iter().map(|fault| &fault.name).collect();
+    let gone = names.faults.keys().filter(|name| !known.contains(name));
+    let gone =
+        gone.map(|name| counted(names, name, &[], &HashSet::new(), ("removed".to_owned(), None)));
+    gone.filter(|counts| counts.eligible > 0).collect()
+}
+
+/// `covers`, `kinds`: the routes and kinds that are told without a count too.
+fn counted(
+    names: &Names,
+    name: &Arc<str>,
+    covers: &[Arc<str>],
+    kinds: &HashSet<&'static str>,
+    (who, asked): (String, Option<Share>),
+) -> FaultCounts {
     let mut counts = FaultCounts {
-        name: Arc::clone(&fault.name),
-        asked: asked(fault.who),
-        who: fault.who.to_string(),
+        name: Arc::clone(name),
+        asked,
+        who,
         eligible: 0,
         hit: 0,
         skipped: Vec::new(),
@@ -154,21 +188,21 @@ fn fault_counts(names: &Names, fault: &Fault) -> FaultCounts {
         phases: Vec::new(),
     };
     let (none, nowhere) = (Vec::new(), BTreeMap::new());
-    let seen = names.faults.get(&fault.name).unwrap_or(&nowhere);
-    let covers: HashSet<&Arc<str>> = fault.covers.iter().collect();
+    let seen = names.faults.get(name).unwrap_or(&nowhere);
+    let on: HashSet<&Arc<str>> = covers.iter().collect();
     // What it did on routes that it is not on any more has been done all the same.
-    let before = seen.keys().filter(|route| !covers.contains(route));
-    for route in fault.covers.iter().chain(before) {
+    let before = seen.keys().filter(|route| !on.contains(route));
+    for route in covers.iter().chain(before) {
         let cells = seen.get(route).unwrap_or(&none);
         let mut eligible = 0;
-        let mut kinds: Vec<(&'static str, u64)> =
+        let mut injected: Vec<(&'static str, u64)> =
             KINDS.iter().map(|kind| (kind.key.name, 0)).collect();
         for (phase, cells) in cells {
             let here = sum(cells, |cells| &cells.eligible);
             let hit = sum(cells, |cells| &cells.hit);
             eligible += here;
             counts.hit += hit;
-            for (kind, (_, count)) in kinds.iter_mut().enumerate() {
+            for (kind, (_, count)) in injected.iter_mut().enumerate() {
                 *count += sum(cells, |cells| &cells.injected[kind]);
             }
             if let Some(known) = counts.phases.iter_mut().find(|known| known.phase == *phase) {
@@ -180,13 +214,12 @@ fn fault_counts(names: &Names, fault: &Fault) -> FaultCounts {
             }
         }
         counts.eligible += eligible;
-        let has = |kind: &str| fault.kinds.iter().any(|known| known.kind() == kind);
-        let kinds = kinds.into_iter().filter(|(kind, count)| *count > 0 || has(kind)).collect();
-        counts.routes.push((Arc::clone(route), eligible, kinds));
+        injected.retain(|(kind, count)| *count > 0 || kinds.contains(kind));
+        counts.routes.push((Arc::clone(route), eligible, injected));
     }
     counts.skipped = Skip::ALL
         .map(|reason| {
-            let cells = names.skipped.get(&fault.name);
+            let cells = names.skipped.get(name);
             (reason.label(), cells.map_or(0, |cells| sum(cells, |cells| &cells[reason as usize])))
         })
         .into();

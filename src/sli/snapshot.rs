@@ -16,7 +16,10 @@ pub struct Snapshot {
     /// Streams counted when their head was out, and cut by their service since.
     pub interrupted: u64,
     pub slos: Vec<SloCounts>,
+    /// Those of the plan, by id.
     pub faults: Vec<FaultCounts>,
+    /// Those that reloads have taken away, as far as they met a request.
+    pub removed: Vec<FaultCounts>,
     /// In the order the phases were first met.
     pub phases: Vec<PhaseCounts>,
     /// By route, where the scenario says what an operation is.
@@ -27,6 +30,13 @@ pub struct Snapshot {
     /// Delays asked for and carried out.
     pub asked: Buckets,
     pub actual: Buckets,
+}
+
+impl Snapshot {
+    /// Every fault that was counted, those that are gone included.
+    pub fn all_faults(&self) -> impl Iterator<Item = &FaultCounts> {
+        self.faults.iter().chain(&self.removed)
+    }
 }
 
 /// Counts by name.

@@ -21,9 +21,20 @@ def sleep(request, context):
     return request
 
 
+COUNTED = []
+
+
 def count(request, context):
+    COUNTED.append(request)
     for n in range(int(request)):
         yield str(n).encode()
+
+
+def seen(request, context):
+    """How often Count was called since somebody asked."""
+    calls = len(COUNTED)
+    COUNTED.clear()
+    return str(calls).encode()
 
 
 def total(requests, context):
@@ -45,6 +56,7 @@ METHODS = {
     "Refuse": grpc.unary_unary_rpc_method_handler(refuse),
     "Sleep": grpc.unary_unary_rpc_method_handler(sleep),
     "Count": grpc.unary_stream_rpc_method_handler(count),
+    "Seen": grpc.unary_unary_rpc_method_handler(seen),
     "Total": grpc.stream_unary_rpc_method_handler(total),
     "Chat": grpc.stream_stream_rpc_method_handler(chat),
     "Cut": grpc.unary_stream_rpc_method_handler(cut),
