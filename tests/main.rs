@@ -21,6 +21,7 @@ mod gateway;
 mod h2;
 mod house;
 mod import;
+mod limits;
 mod load_faults;
 mod meter;
 mod others;
