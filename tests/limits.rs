@@ -53,7 +53,7 @@ impl Writer {
                 of[self.0.random_range(0..of.len())].to_string()
             }
             Value::Number { min, max } => {
-                let of = [min, max, (min + max) / 2.0, f64::MIN_POSITIVE, f64::MAX, 1.0, 1.2];
+                let of = [min, max, f64::midpoint(min, max), f64::MIN_POSITIVE, f64::MAX, 1.0, 1.2];
                 format!("{:?}", of[self.0.random_range(0..of.len())])
             }
             Value::Duration | Value::DurationOrNone => self.quoted(&[

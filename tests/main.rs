@@ -8,6 +8,7 @@
     reason = "tests watch the real clock and end at the first surprise"
 )]
 
+mod api;
 mod bad;
 mod clients;
 mod conformance;

@@ -38,7 +38,7 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
             .plan
             .faults
             .iter()
-            .filter(|fault| fault.per.is_some())
+            .filter(|fault| fault.tells_values_apart())
             .map(|fault| (fault.name.to_string(), state.control.evicted(&fault.name)))
             .collect(),
     };

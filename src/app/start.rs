@@ -280,6 +280,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let (reloads, calls) = Reloads::new();
     let reloads = Arc::new(reloads);
     let watcher = Watcher::new(options.source.clone(), options.texts.fingerprint());
+    let files = options.source.paths.clone();
     let reloader = Reloader {
         source: options.source,
         control: Arc::clone(&control),
@@ -306,6 +307,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         ready: Arc::clone(&ready),
         finish: Arc::clone(&finish),
         bound: admin_bound,
+        files,
         requests: log.clone(),
     });
     if let (Some(tls), Some(served)) = (plan.proxy.tls.clone(), served) {

@@ -16,7 +16,7 @@ pub(super) fn export(what: &Export) -> u8 {
     match what {
         Export::JsonSchema => output::data(&format!("{:#}\n", crate::scenario::json_schema())),
         Export::Reference => {
-            output::data(&crate::document::reference(&crate::scenario::ROOT));
+            output::data(&crate::document::reference(&crate::scenario::ROOT, crate::fault::page));
         }
     }
     0

@@ -140,6 +140,13 @@ pub struct Fault {
     pub kinds: Box<[Box<dyn fault::Fault>]>,
 }
 
+impl Fault {
+    /// It keeps something for each value of some part of the request.
+    pub fn tells_values_apart(&self) -> bool {
+        self.per.is_some() || self.kinds.iter().any(|kind| kind.tells_values_apart())
+    }
+}
+
 /// The name of the one phase of a scenario that has none.
 pub const DRILL: &str = "drill";
 /// What a request is booked under that comes while the drill waits to be started.
