@@ -4,6 +4,7 @@
 mod document;
 mod draft;
 mod envoy;
+mod istio;
 #[cfg(test)]
 mod tests;
 mod toxiproxy;
