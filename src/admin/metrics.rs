@@ -62,12 +62,13 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
-fn logged(counts: &Counts) -> [(&'static str, u64); 3] {
+fn logged(counts: &Counts) -> [(&'static str, u64); 4] {
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
     [
         ("written", read(&counts.written)),
         ("dropped", read(&counts.dropped)),
         ("failed", read(&counts.failed)),
+        ("full", read(&counts.full)),
     ]
 }
 

@@ -218,7 +218,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         None => (None, Vec::new()),
         Some(sampling) => {
             let path = &sampling.file;
-            let opened = requests::open(path, workers);
+            let opened = requests::open(sampling, workers);
             let failed = |source| StartError::RequestLog { path: path.clone(), source };
             let (log, queues) = opened.map_err(failed)?;
             (Some(log), queues.into_iter().map(Some).collect())

@@ -73,6 +73,8 @@ pub struct Sampling {
     pub file: PathBuf,
     /// Of the good requests that no fault struck. Default 1 %.
     pub rest: Share,
+    /// In bytes. Default 1 GiB.
+    pub max_size: u64,
 }
 
 #[derive(Debug)]
