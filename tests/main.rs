@@ -10,12 +10,14 @@
 
 mod api;
 mod bad;
+mod budget;
 mod clients;
 mod conformance;
 mod delays;
 mod demo;
 mod drill;
 mod exact;
+mod exports;
 mod faults;
 mod gates;
 mod gateway;

@@ -4,7 +4,12 @@
 mod document;
 mod draft;
 mod envoy;
+pub mod grafana;
 mod istio;
+pub mod openslo;
+pub mod prometheus;
+pub mod proof;
+pub mod record;
 #[cfg(test)]
 mod tests;
 mod toxiproxy;

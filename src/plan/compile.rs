@@ -11,7 +11,8 @@ use super::faults::{self, Covered};
 use super::matcher::Matcher;
 use super::patterns::Patterns;
 use super::{
-    Plan, Route, RouteId, Sampling, Service, ServiceId, phases, routes, safety, slos, warnings,
+    Plan, Route, RouteId, Sampling, Service, ServiceId, composites, phases, routes, safety, slos,
+    warnings,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
 use crate::scenario::{HostHeader, SamplingSpec, Scenario, ServiceSpec};
@@ -61,7 +62,8 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     let mut covered = Covered { routes: &mut routes, named, services: &services };
     let faults = faults::compile(scenario, &mut covered, &patterns, &mut notes);
     let phases = phases::compile(scenario, &covered, &faults, &patterns, &safety, &mut notes);
-    let slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let mut slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let composites = composites::compile(scenario, &mut slos, &mut routes, &mut notes);
     let proxy = super::proxy::compile(&scenario.proxy, &mut notes);
     let most = usize::from(u16::MAX);
     for (what, count, at) in [
@@ -89,6 +91,7 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         faults: faults.into(),
         phases: phases.into(),
         slos: slos.into(),
+        composites: composites.into(),
         matcher: Matcher::new(rules.iter().map(|rule| &**rule)),
         secrets: scenario.sources.secrets.clone(),
     };

@@ -22,6 +22,7 @@ pub(super) fn find(scenario: &Scenario, plan: &Plan, notes: &mut Diagnostics) {
         never_hits(spec, (id, fault), plan, notes);
         covers_health(scenario, spec, (id, fault), plan, notes);
     }
+    super::alert_warnings::find(scenario, plan, notes);
     let injects = |phase: &super::Phase| phase.faults.iter().any(|(_, fault)| fault.enabled);
     if let Some(first) = scenario.phases.first()
         && !scenario.faults.is_empty()
