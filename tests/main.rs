@@ -8,6 +8,7 @@
     reason = "tests watch the real clock and end at the first surprise"
 )]
 
+mod api;
 mod bad;
 mod budget;
 mod clients;
@@ -23,6 +24,7 @@ mod gateway;
 mod h2;
 mod house;
 mod import;
+mod limits;
 mod load_faults;
 mod memory;
 mod meter;

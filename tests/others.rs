@@ -81,6 +81,13 @@ fn grpc() {
         assert_eq!(seen, wanted, "{scheme}");
         proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
         assert_eq!(proxy.metric("http_server_request_duration_seconds_count", &[]), 10);
+        // UNIMPLEMENTED in a head, UNAVAILABLE in trailers; NOT_FOUND is an answer. Who ran out of
+        // time left early, or was told so by the service a moment before.
+        let events = |label: &str| proxy.metric("backburn_slo_events_total", &[label]);
+        let (organic, bad) = (events("cause=\"organic\""), events("outcome=\"bad\""));
+        assert!((2..=3).contains(&organic) && bad == organic, "{organic} of {bad}");
+        let gone = proxy.metric("backburn_slo_excluded_events_total", &["client_gone"]);
+        assert_eq!((events("outcome=\"good\""), organic + gone), (7, 3));
     }
 }
 

@@ -218,7 +218,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         None => (None, Vec::new()),
         Some(sampling) => {
             let path = &sampling.file;
-            let opened = requests::open(path, workers);
+            let opened = requests::open(sampling, workers);
             let failed = |source| StartError::RequestLog { path: path.clone(), source };
             let (log, queues) = opened.map_err(failed)?;
             (Some(log), queues.into_iter().map(Some).collect())
@@ -282,6 +282,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let (reloads, calls) = Reloads::new();
     let reloads = Arc::new(reloads);
     let watcher = Watcher::new(options.source.clone(), options.texts.fingerprint());
+    let files = options.source.paths.clone();
     let reloader = Reloader {
         source: options.source,
         control: Arc::clone(&control),
@@ -309,6 +310,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         ready: Arc::clone(&ready),
         finish: Arc::clone(&finish),
         bound: admin_bound,
+        files,
         requests: log.clone(),
     });
     if let (Some(tls), Some(served)) = (plan.proxy.tls.clone(), served) {

@@ -90,8 +90,8 @@ struct Member {
     plain: bool,
     fault: Arc<Fault>,
     own: OfFault,
-    /// When it comes and goes.
-    bursts: Option<Bursts>,
+    /// When it comes and goes. Rare, and large: every draw passes by it.
+    bursts: Option<Box<Bursts>>,
     /// For each value of its `per`: how many requests were eligible.
     per: Option<Arc<PerValue>>,
 }
@@ -192,7 +192,7 @@ impl Stage {
                     && fault.bursts.is_none(),
                 fault: Arc::clone(fault),
                 own: counters.of(&fault.name),
-                bursts: fault.bursts.map(|bursts| Bursts::new(seed, &fault.name, bursts)),
+                bursts: fault.bursts.map(|bursts| Box::new(Bursts::new(seed, &fault.name, bursts))),
                 per: fault.per.as_ref().map(|_| counters.per(&booked, &fault.name)),
             });
             by_fault[usize::from(*id)] = Some(at);
@@ -249,6 +249,13 @@ impl Stage {
     /// A fault as it is in this phase.
     pub fn fault(&self, id: FaultId) -> &Fault {
         &self.faults[usize::from(id)]
+    }
+
+    /// Whether a fault that comes and goes is in a burst; `None`: it does not, or is not armed.
+    pub fn is_in_burst(&self, id: FaultId, now: Instant) -> Option<bool> {
+        let mut members = self.draws.iter().flat_map(|draw| &draw.members);
+        let bursts = members.find(|member| member.id == id)?.bursts.as_ref()?;
+        Some(bursts.is_on(now.saturating_duration_since(self.began)))
     }
 
     pub fn phase(&self) -> Option<&Phase> {

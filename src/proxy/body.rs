@@ -425,6 +425,11 @@ impl ResponseBody {
             ready!(self.poll_room(context));
             match ready!(self.poll_shaped(context)) {
                 Shaped::Frame(frame) => {
+                    if let (Some(exchange), Some(trailers)) =
+                        (&mut self.exchange, frame.trailers_ref())
+                    {
+                        exchange.says(trailers);
+                    }
                     // After trailers hyper drops the body without asking for more.
                     if frame.is_trailers() || self.is_end_stream() {
                         self.end(End::Complete);

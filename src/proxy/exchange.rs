@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::conn::Presence;
 use super::inflow::Upload;
 use super::prescription::Deed;
 use super::worker::{Taken, Worker};
 use crate::drill::counters::Active;
-use crate::fault::Slot;
+use crate::fault::{Slot, grpc};
 use crate::plan::RouteId;
 use crate::requests::Trace;
 use crate::sli::{End, Hit, Origin, Outcome};
@@ -116,6 +116,13 @@ impl Exchange {
         self.outcome.status = status;
         self.outcome.origin = origin;
         self.outcome.first_byte = Some(now.saturating_duration_since(self.arrived));
+    }
+
+    /// What a gRPC service says came of it: in its trailers, or in a head that is all there is.
+    pub fn says(&mut self, fields: &HeaderMap) {
+        if let Some(status) = grpc::Status::said(fields) {
+            self.outcome.grpc = Some(status.number());
+        }
     }
 
     /// Counts that backburn refused it, or something on its way.

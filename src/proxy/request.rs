@@ -284,6 +284,9 @@ async fn serve(
         act::mark(&mut head.headers, &stage, &faults.faults);
     }
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
+    if grpc {
+        exchange.says(&head.headers);
+    }
     if let (Some(protocol), Some(upstream)) = (granted, upstream) {
         let is_websocket = upgrade::is_websocket(&protocol);
         upgrade::ask(&mut head.headers, protocol);

@@ -311,8 +311,10 @@ fn fault(
     };
     let climbs = matches!(here.who, Who::All | Who::Probability { .. });
     let climbed = stage.climbed(now).filter(|_| climbs).unwrap_or(1.0);
+    let active = standing.injecting && active && here.enabled;
     Fault {
-        active: standing.injecting && active && here.enabled,
+        active,
+        in_burst: stage.is_in_burst(at as FaultId, now).filter(|_| active),
         who: here.who.to_string(),
         asked_ratio: asked.map(|share| share * climbed),
         ..removed(counts, standing)
@@ -327,6 +329,7 @@ fn removed(counts: &FaultCounts, standing: &Standing) -> Fault {
         name: counts.name.to_string(),
         services: Vec::new(),
         active: false,
+        in_burst: None,
         who: counts.who.clone(),
         asked_ratio: None,
         drill: Hits::new(counts.eligible, counts.hit),
