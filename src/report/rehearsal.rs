@@ -193,7 +193,7 @@ fn outlook(
     let bases = |n: f64, seconds: f64| Bases {
         slo,
         n: (n * PARTS) as u64,
-        elapsed: Duration::from_secs_f64(seconds),
+        elapsed: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
     };
     // Of so many parts of an event each costs so much less.
     let cost = |bases: Bases<'_>, bad: f64| {
