@@ -160,7 +160,7 @@ fn a_page_that_would_have_fired() {
         "ALERT page on up would fire now: quick of custom",
         "alert page on up would be over now: quick of custom",
         "99.9% is missed, beyond chance",
-        "Production would have had somebody paged after",
+        "A page would have fired after",
         "budget of production's own events, 18.0% of it gone before the drill",
         "together both, worst of up and prod: burn",
     ] {
