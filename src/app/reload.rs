@@ -19,7 +19,7 @@ use crate::drill::state::Adopted;
 use crate::plan::diff::{Changes, changes, settle};
 use crate::plan::{Plan, Service};
 use crate::proxy::Shared;
-use crate::scenario::{Override, WHO, Widening, adjustable};
+use crate::scenario::{Override, WHO, Widening, adjustable, written_at};
 
 /// What a reload needs to know and to reach.
 #[derive(Debug)]
@@ -187,7 +187,11 @@ impl Reloader {
     }
 
     /// Makes a report known: to the log, and to whoever asks for the status.
-    fn tell(&self, report: Report, content: Fingerprint, read: bool) -> Report {
+    fn tell(&self, mut report: Report, content: Fingerprint, read: bool) -> Report {
+        if matches!(report.result, Outcome::Rejected | Outcome::Held) {
+            // They would have been.
+            report.overrides_cleared.clear();
+        }
         let headline = report.headline();
         let by = report.by.as_str();
         match report.result {
@@ -274,16 +278,11 @@ fn drop_overridden(before: &Texts, after: &Texts, overrides: &mut Vec<Override>)
     let (was, is) = (before.tree(), after.tree());
     overrides.retain(|key| {
         let Ok((fault, path)) = adjustable(&key.path) else { return false };
-        let at = |tree: &[crate::document::Entry], path: &str| {
-            let steps = format!("faults.{fault}{path}");
-            crate::document::tree::find(tree, &steps).cloned()
-        };
-        if at(&is, "").is_none() {
+        if written_at(&is, fault, "").is_none() {
             cleared.push(format!("{}: its fault is gone", key.path));
             return false;
         }
-        let dotted = format!(".{path}");
-        let same = match (at(&was, &dotted), at(&is, &dotted)) {
+        let same = match (written_at(&was, fault, path), written_at(&is, fault, path)) {
             (Some(was), Some(is)) => crate::document::tree::same(&was, &is),
             (None, None) => true,
             _ => false,
@@ -315,6 +314,27 @@ mod tests {
 
     fn texts(text: &str) -> Texts {
         Source { built_in: Some(("t".to_owned(), text.to_owned())), ..Source::default() }.read()
+    }
+
+    /// `inject.latency = "300ms"` says what `inject.latency.delay` is, and nothing of its cap.
+    #[test]
+    fn a_short_form_says_what_is_in_it() {
+        let file = |delay: &str| {
+            texts(&format!("[faults.a]\nroutes = [\"*\"]\ninject.latency = \"{delay}\"\n"))
+        };
+        for (path, kept) in [
+            ("a.inject.latency.delay", 0),
+            ("a.inject.latency", 0),
+            ("a.inject.latency.delay.lognormal.p99", 0),
+            ("a.inject.latency.cap", 1),
+            ("a.inject.latency.on", 1),
+        ] {
+            let mut overrides = vec![key(path)];
+            drop_overridden(&file("300ms"), &file("400ms"), &mut overrides);
+            assert_eq!(overrides.len(), kept, "{path}");
+            drop_overridden(&file("300ms"), &file("300ms"), &mut overrides);
+            assert_eq!(overrides.len(), kept, "{path}");
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ impl FromStr for Selector {
             Some(("header", name)) => {
                 name.parse().map(Self::Header).map_err(|_| "not a header's name")
             }
+            // A blank is in no cookie's name, and in a parameter's it is written otherwise.
+            Some((_, name)) if name.contains(char::is_whitespace) => Err("a name has no blank"),
             Some(("cookie", name)) => Ok(Self::Cookie(name.to_owned())),
             Some(("query", name)) => Ok(Self::Query(name.to_owned())),
             Some(_) => {

@@ -54,6 +54,10 @@ pub(super) fn url(text: &str) -> Result<(), Wrong> {
         });
     }
     let Ok(uri) = uri else { return wrong(like) };
+    // Whoever asks which scheme it is looks for small letters.
+    if uri.scheme_str().is_some_and(|scheme| !text.starts_with(scheme)) {
+        return wrong("write its scheme in small letters");
+    }
     match (uri.scheme_str(), uri.authority()) {
         (None, _) | (_, None) => wrong(like),
         (Some("http" | "https" | "h2c"), Some(_))

@@ -180,20 +180,6 @@ fn twice(name: &str, again: Place, first: Place) -> Diagnostic {
     note.label("again here").also(first, "first here")
 }
 
-/// The value at a dotted path.
-pub fn find<'t>(entries: &'t [Entry], path: &str) -> Option<&'t Item> {
-    let (name, rest) = match path.split_once('.') {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (path, None),
-    };
-    let item = &entries.iter().find(|entry| entry.name == name)?.item;
-    match (rest, &item.content) {
-        (None, _) => Some(item),
-        (Some(rest), Content::Table(entries)) => find(entries, rest),
-        (Some(_), _) => None,
-    }
-}
-
 /// Both say the same, wherever they stand; the order of keys is no matter.
 pub fn same(one: &Item, other: &Item) -> bool {
     match (&one.content, &other.content) {

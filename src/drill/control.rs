@@ -249,10 +249,11 @@ impl Control {
         recorded.book(booked(&plan, drill.position()), now);
         self.stage.store(Arc::new(Stage::new(plan, &self.ledger, counters, scene)));
         self.changed.notify_one();
-        if scene.releasing && !current.releasing {
+        let finished = drill.state() == State::Finished;
+        if scene.releasing && (!current.releasing || finished) {
             let second = self.second(now);
             let mut per_second = RELEASE_PER_SECOND.max(2.0 * self.ledger.recent_rate(second));
-            if drill.state() == State::Finished {
+            if finished {
                 // The end does not wait for ever: all who can be held are out within five seconds.
                 per_second = per_second.max(f64::from(current.plan.proxy.max_held) / 5.0);
             }
@@ -278,7 +279,7 @@ impl Control {
         self.publish(&mut whole, Some(plan), now);
         drop(whole);
         if let Adopted::Gone(phase) = &adopted {
-            tracing::warn!(%phase, "the running phase is gone: nothing is injected until `resume`");
+            tracing::warn!(%phase, "the running phase is gone: paused where what followed it begins");
         }
         adopted
     }

@@ -67,8 +67,8 @@ impl Ramp {
         if part >= self.over {
             return share;
         }
-        // At most 2^30 times 2^85: fits.
-        (u128::from(share) * part.as_nanos() / self.over.as_nanos().max(1)) as u32
+        // Below `over`, which is therefore not zero; fits, as `share` is below 2^30.
+        (u128::from(share) * part.as_nanos() / self.over.as_nanos()) as u32
     }
 }
 
@@ -149,7 +149,7 @@ pub fn booked(plan: &Plan, position: Position) -> Arc<str> {
 }
 
 impl Stage {
-    /// Arms the phase's enabled faults. Counters go on by name.
+    /// Arms the phase's enabled faults, if anything is injected. Counters go on by name.
     pub fn new(plan: Arc<Plan>, ledger: &Ledger, counters: &mut Counters, scene: Scene) -> Self {
         let Scene { seed, position, injecting, releasing, phase_began } = scene;
         let phase = position.phase().map(|id| &plan.phases[usize::from(id)]);
@@ -160,6 +160,10 @@ impl Stage {
         let mut by_fault: Vec<Option<usize>> = vec![None; plan.faults.len()];
         for (id, fault) in phase.map_or(&[][..], |phase| &phase.faults) {
             faults[usize::from(*id)] = Arc::clone(fault);
+            // A halt does not wait for what it puts out of action to be put together.
+            if !injecting {
+                continue;
+            }
             // 0 % is the no-fault path: no ordinal is taken. A member of a group that is off
             // leaves its slice of the draw empty, because the others keep their `from`.
             let idle =
@@ -193,10 +197,13 @@ impl Stage {
             });
             by_fault[usize::from(*id)] = Some(at);
         }
-        let by_route = plan.routes.iter().map(|route| {
+        // Of each draw, the last route it was added to, from 1.
+        let mut added = vec![0; draws.len()];
+        let by_route = plan.routes.iter().zip(1..).map(|(route, number)| {
             let mut ats: Vec<usize> = Vec::new();
             for at in route.faults.iter().filter_map(|id| by_fault[usize::from(*id)]) {
-                if !ats.contains(&at) {
+                if added[at] != number {
+                    added[at] = number;
                     ats.push(at);
                 }
             }
@@ -205,7 +212,7 @@ impl Stage {
         let by_route = by_route.collect();
         let ramp = phase.and_then(|phase| phase.ramp);
         let ramp = ramp.map(|over| Ramp { from: phase_began, over });
-        let books = ledger.open(Arc::clone(&plan), &booked, phase);
+        let books = ledger.open(Arc::clone(&plan), &booked, phase.filter(|_| injecting));
         let (faults, draws) = (faults.into(), draws.into());
         Self {
             plan,

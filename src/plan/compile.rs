@@ -61,7 +61,7 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     }
     let mut covered = Covered { routes: &mut routes, named, services: &services };
     let faults = faults::compile(scenario, &mut covered, &patterns, &mut notes);
-    let phases = phases::compile(scenario, &covered, &faults, &patterns, &mut notes);
+    let phases = phases::compile(scenario, &covered, &faults, &patterns, &safety, &mut notes);
     let mut slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
     let composites = composites::compile(scenario, &mut slos, &mut routes, &mut notes);
     let proxy = super::proxy::compile(&scenario.proxy, &mut notes);
@@ -114,14 +114,10 @@ fn file_name(scenario: &Scenario) -> String {
     stem.unwrap_or("drill").to_owned()
 }
 
-/// A name nobody knows, with the nearest one that is known.
+/// A name nobody knows, with what to write instead.
 pub(super) fn unknown(what: &str, name: &Located<String>, known: &[&str]) -> Diagnostic {
-    let note = Diagnostic::error(name.at, format!("there is no {what} `{}`", name.value));
-    match crate::document::suggest_name(&name.value, known.iter().copied()) {
-        Some(near) => note.hint(format!("did you mean `{near}`?")),
-        None if known.is_empty() => note.hint(format!("the scenario has no {what} at all")),
-        None => note.hint(format!("there is {}", known.join(", "))),
-    }
+    Diagnostic::error(name.at, format!("there is no {what} `{}`", name.value))
+        .hint(crate::document::instead(&name.value, known.iter().copied()))
 }
 
 fn services(
@@ -206,7 +202,8 @@ fn service(spec: &ServiceSpec, never: &dyn Fn(&str) -> bool, notes: &mut Diagnos
     // Over TLS a server often goes by the name it is asked for.
     let https = url.starts_with("https://");
     let host_header = if https { HostHeader::Upstream } else { HostHeader::Keep };
-    let tls = super::tls::service(url, &host, spec.tls.as_ref(), notes);
+    let written = spec.url.as_ref();
+    let tls = written.and_then(|url| super::tls::service(url, &host, spec.tls.as_ref(), notes));
     Service {
         name: spec.name.value.as_str().into(),
         url: spec.url.as_ref().map(|url| url.value.clone()).unwrap_or_default(),

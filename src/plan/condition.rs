@@ -263,7 +263,13 @@ impl FromStr for Network {
                 .filter(|bits| *bits <= longest)
                 .ok_or(NotANetwork::Prefix(longest))?,
         };
-        Ok(Self { address, bits })
+        // As addresses are compared: what is mapped into IPv6 is IPv4.
+        Ok(match address {
+            IpAddr::V6(mapped) if bits >= 96 && mapped.to_ipv4_mapped().is_some() => {
+                Self { address: address.to_canonical(), bits: bits - 96 }
+            }
+            _ => Self { address, bits },
+        })
     }
 }
 

@@ -219,8 +219,10 @@ fn routes_widen(
             if !is.faults.is_empty() {
                 let text = format!("route `{name}`, which has faults, matches other requests");
                 found.widened.push(text);
-            } else if was.protected && faulted {
-                let text = format!("route `{name}`, which is protected, matches other requests");
+            } else if faulted {
+                // What it leaves falls to the next route that fits, and to its faults.
+                let what = if was.protected { "is protected" } else { "has no fault" };
+                let text = format!("route `{name}`, which {what}, matches other requests");
                 found.widened.push(text);
             }
         }
@@ -261,10 +263,18 @@ fn fault_widens(was: &Fault, is: &Fault, at: &str, found: &mut Changes) {
     if !gained.is_empty() {
         wider(format!(" is now on {} too", gained.join(", ")));
     }
-    if is.per != was.per
-        && let Some(per) = &is.per
-    {
-        wider(format!(" is counted for each {per}"));
+    if is.per != was.per {
+        match &is.per {
+            Some(per) => wider(format!(" is counted for each {per}")),
+            // Those without a value were spared.
+            None => wider(" is counted for all alike".to_owned()),
+        }
+    }
+    if is.cohort != was.cohort {
+        match &is.cohort {
+            Some(cohort) => wider(format!(" hits a share of {cohort}")),
+            None => wider(" hits a share of requests, whoever sends them".to_owned()),
+        }
     }
     if was.only != is.only && was.only != Conditions::default() {
         wider(" is not `only` for the same requests any more".to_owned());

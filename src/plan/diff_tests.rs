@@ -106,6 +106,16 @@ fn what_widens_is_told_first() {
             "fault `slow` is counted for each client-ip",
         ),
         (
+            "path = \"/items\"",
+            "path = \"/item\"",
+            "route `items`, which has no fault, matches other requests",
+        ),
+        (
+            "probability = \"5%\"",
+            "probability = \"5%\"\ncohort = \"client-ip\"",
+            "fault `slow` hits a share of client-ip",
+        ),
+        (
             "path = \"/charge\"",
             "path = \"/{*rest}\"",
             "route `charge`, which has faults, matches other requests",
@@ -175,6 +185,13 @@ fn what_spared_some_widens_when_it_goes() {
     let found = changes(&phase(""), &phase("set.slow.bursts.off = \"10s\""));
     let widened = "phase `storm`: fault `slow`: its bursts: 5s on, 30s off → 5s on, 10s off";
     assert_eq!(found.widened, [widened]);
+    for (was, widened) in [
+        ("per = \"client-ip\"", " is counted for all alike"),
+        ("cohort = \"client-ip\"", " hits a share of requests, whoever sends them"),
+    ] {
+        let found = changes(&with("true", was), &with("true", ""));
+        assert_eq!(found.widened, [format!("fault `slow`{widened}")]);
+    }
     let found = changes(&with("true", ""), &with("false", ""));
     assert_eq!(found.widened, ["callers cannot opt out of faults any more"]);
     assert_eq!(found.changed, ["proxy.client_control: true → false"]);
@@ -193,7 +210,6 @@ fn what_narrows_is_only_told_as_changed() {
         ("for = \"1m\"", "for = \"2m\"", "phase `calm`"),
         ("objective = \"99%\"", "objective = \"99.9%\"", "SLO `all`"),
         ("\"http://127.0.0.1:9000\"", "\"http://127.0.0.1:9001\"", "service `shop`"),
-        ("path = \"/items\"", "path = \"/item\"", "route `items`"),
     ] {
         let found = with(from, to);
         assert!(found.changed.iter().any(|line| line == changed), "{changed}: {found:#?}");

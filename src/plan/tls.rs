@@ -41,14 +41,14 @@ pub(super) fn listen(spec: &ListenTlsSpec) -> Option<ListenTls> {
     Some(ListenTls { identity, client_ca: spec.client_ca.as_ref().map(path) })
 }
 
-/// `host`: the URL's. `None`: it is not spoken to over TLS.
+/// `host`: the URL's. `None`: it is not spoken to over TLS, or something is wrong and has been noted.
 pub(super) fn service(
-    url: &str,
+    url: &Located<String>,
     host: &str,
     spec: Option<&ServiceTlsSpec>,
     notes: &mut Diagnostics,
 ) -> Option<ServiceTls> {
-    if !url.starts_with("https://") {
+    if !url.value.starts_with("https://") {
         if let Some(spec) = spec {
             let note = Diagnostic::error(spec.at, "`tls` belongs to `https://` services");
             notes.push(note.hint("write `https://` in `url`, or take `tls` out"));
@@ -58,9 +58,10 @@ pub(super) fn service(
     let written = spec.and_then(|spec| spec.server_name.as_ref());
     let name = written.map_or(host, |name| &name.value);
     let server_name = ServerName::try_from(name.to_owned());
-    if let (Err(_), Some(written)) = (&server_name, written) {
-        let note =
-            Diagnostic::error(written.at, format!("\"{name}\" is no name a server can have"));
+    // A URL without a host has been told of.
+    if server_name.is_err() && !name.is_empty() {
+        let at = written.map_or(url.at, |written| written.at);
+        let note = Diagnostic::error(at, format!("\"{name}\" is no name a server can have"));
         notes.push(note.hint("a host's name or an address, without a port"));
     }
     let identity = match spec.map(|spec| (&spec.cert, &spec.key)) {

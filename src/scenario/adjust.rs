@@ -3,7 +3,7 @@
 use super::Override;
 use super::keys::{ADJUSTED_FAULT, WHOLE_FAULT};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Sources};
-use crate::document::{Content, Entry, Item, TableKeys, Value, suggest_name, tree};
+use crate::document::{Content, Entry, Item, TableKeys, Value, instead, tree};
 
 /// What is changed about one fault while the drill runs.
 #[derive(Debug)]
@@ -11,6 +11,9 @@ pub(super) struct Adjustment {
     pub(super) fault: String,
     pub(super) entries: Vec<Entry>,
 }
+
+/// The most steps of a key's path: what is made of it is walked by recursion.
+pub(super) const MOST_STEPS: usize = 16;
 
 /// Keys that say who is hit: one of them replaces another.
 pub const WHO: [&str; 3] = ["probability", "first", "every"];
@@ -108,15 +111,14 @@ pub fn adjustable(path: &str) -> Result<(&str, &str), String> {
             format!("`{path}` is not a key of a fault; write faults.NAME.probability=5%")
         })?;
     let first = key.split('.').next().unwrap_or(key);
+    if key.split('.').count() > MOST_STEPS {
+        return Err("this is not the path of a key: it has too many steps".to_owned());
+    }
     let known = || ADJUSTED_FAULT.keys.iter().map(|key| key.name);
     if known().any(|name| name == first) {
         return Ok((fault, key));
     }
-    let hint = suggest_name(first, known()).map_or_else(
-        || format!("that can be {}", known().collect::<Vec<_>>().join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    Err(format!("`{first}` cannot be changed live; {hint}"))
+    Err(format!("`{first}` cannot be changed live; {}", instead(first, known())))
 }
 
 /// A table at this key of a fault is put over the old one key by key; one anywhere else takes its
@@ -133,6 +135,34 @@ pub fn merges(key: &str) -> bool {
             _ => false,
         }
     })
+}
+
+/// What the files say at a key of a fault; an empty key is the fault itself. A short form is what its
+/// table would say (`inject.latency = "300ms"` at `inject.latency.delay`).
+pub fn written_at(files: &[Entry], fault: &str, key: &str) -> Option<Item> {
+    let named = |entries: &[Entry], name: &str| {
+        entries.iter().find(|entry| entry.name == name).map(|entry| entry.item.clone())
+    };
+    let Content::Table(faults) = named(files, "faults")?.content else { return None };
+    let mut item = named(&faults, fault)?;
+    let mut keys = WHOLE_FAULT;
+    for step in key.split('.').filter(|step| !step.is_empty()) {
+        spell_out(keys, &mut item);
+        // One of several, in its short form: it stands for whatever would be within.
+        let Content::Table(entries) = &item.content else { return Some(item) };
+        let inner = keys.keys.iter().find(|key| key.name == step).map(|key| key.value);
+        item = named(entries, step)?;
+        match inner {
+            Some(Value::Table(inner) | Value::SomeOf(inner) | Value::OneOf(inner)) => keys = inner,
+            _ => return Some(item),
+        }
+        if let Some(Value::OneOf(_)) = inner
+            && !matches!(item.content, Content::Table(_))
+        {
+            return Some(item);
+        }
+    }
+    Some(item)
 }
 
 /// Reads live overrides, each a source of its own so that mistakes can point into it.

@@ -24,7 +24,7 @@ mod tls;
 #[cfg(test)]
 mod toml_tests;
 
-pub use adjust::{WHO, adjustable, merges};
+pub use adjust::{WHO, adjustable, merges, written_at};
 pub use keys::ROOT;
 pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
 pub use proxy::{LimitsSpec, ProxySpec, TimeoutsSpec};

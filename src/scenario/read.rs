@@ -6,7 +6,7 @@ use super::{
     SafetySpec, SamplingSpec, Says, Scenario, ServiceSpec, StatusPattern, Widening,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
-use crate::document::{Content, Entry, Node, Table};
+use crate::document::{Content, Entry, Node, Table, instead};
 use crate::fault;
 
 /// Reads a merged tree, with what is changed live put over its faults; what is wrong is noted, in
@@ -107,7 +107,8 @@ fn set(table: &mut Table<'_, '_>, faults: &[Entry], adjustments: &[Adjustment]) 
         let known: Vec<&str> = faults.iter().map(|entry| entry.name.as_str()).collect();
         let written = faults.iter().find(|entry| entry.name == name.value);
         let Some(written) = written else {
-            table.notes.push(unknown_fault(&name, &known));
+            let note = Diagnostic::error(name.at, format!("there is no fault `{}`", name.value));
+            table.notes.push(note.hint(instead(&name.value, known.iter().copied())));
             continue;
         };
         // Anything else has been noted where it stands.
@@ -131,15 +132,6 @@ fn set(table: &mut Table<'_, '_>, faults: &[Entry], adjustments: &[Adjustment]) 
         table.notes.extend(found);
     }
     read
-}
-
-fn unknown_fault(name: &Located<String>, known: &[&str]) -> Diagnostic {
-    let note = Diagnostic::error(name.at, format!("there is no fault `{}`", name.value));
-    match crate::document::suggest_name(&name.value, known.iter().copied()) {
-        Some(near) => note.hint(format!("did you mean `{near}`?")),
-        None if known.is_empty() => note.hint("the scenario has no fault at all"),
-        None => note.hint(format!("there is {}", known.join(", "))),
-    }
 }
 
 fn each<T>(

@@ -257,11 +257,15 @@ impl Ledger {
             }
         });
         let slos = slos.collect();
-        let active = phase.map_or(&[][..], |phase| &phase.faults);
+        let mut active = vec![false; plan.faults.len()];
+        for (id, _) in phase.map_or(&[][..], |phase| &phase.faults) {
+            active[usize::from(*id)] = true;
+        }
         let faults = plan.routes.iter().map(|route| {
-            let on_route = active.iter().filter(|(id, _)| route.faults.contains(id));
-            let cells = on_route.map(|(id, fault)| {
-                let routes = names.faults.entry(Arc::clone(&fault.name)).or_default();
+            let on_route = route.faults.iter().filter(|id| active[usize::from(**id)]);
+            let cells = on_route.map(|id| {
+                let fault = &plan.faults[usize::from(*id)].name;
+                let routes = names.faults.entry(Arc::clone(fault)).or_default();
                 let cells = routes.entry(Arc::clone(&route.name)).or_default();
                 (*id, in_phase(cells, booked, workers))
             });
