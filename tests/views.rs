@@ -132,7 +132,9 @@ fn any_promise() -> BoxedStrategy<Box<Slo>> {
         .prop_map(|(numbers, alerts, (word, other, verdict), (some, yes))| {
             let number = |at: usize| numbers[at].unwrap_or(f64::NAN);
             let mut slo = Box::<Slo>::default();
-            slo.unit = if yes { "slices" } else { "requests" }.to_owned();
+            if yes {
+                slo.unit.push_str("slices");
+            }
             slo.light = Light { word, ..Light::default() };
             slo.budget.remaining_ratio = numbers[0];
             slo.budget.consumed_before_ratio = numbers[1];

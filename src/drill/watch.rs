@@ -82,13 +82,14 @@ impl Watch {
         second > self.second
     }
 
-    /// Takes in what was counted up to `second`; `phase` is what happens now.
+    /// Takes in what was counted up to `second`; `phase` is what happens now. An allowance is for
+    /// drills that may inject: used up while none does, it is told when one does again.
     pub fn look(
         &mut self,
         second: u64,
         plan: &Plan,
         ledger: &Ledger,
-        phase: &Arc<str>,
+        (phase, may_inject): (&Arc<str>, bool),
     ) -> Vec<Seen> {
         if !self.is_due(second) {
             return Vec::new();
@@ -118,7 +119,10 @@ impl Watch {
                 })
             }));
             watched.look_back(slo);
-            found.extend(watched.allowance(slo).map(|why| Seen::Spent((slo.name.clone(), why))));
+            if may_inject {
+                let spent = watched.allowance(slo);
+                found.extend(spent.map(|why| Seen::Spent((Arc::clone(&slo.name), why))));
+            }
         }
         found
     }
