@@ -136,6 +136,12 @@ impl History {
         Totals { n: (seen.n / PARTS) as u64, bad: (seen.bad / PARTS) as u64 }
     }
 
+    /// The sum up to a moment, in whole events.
+    pub fn sum_at(&self, second: u64) -> Totals {
+        let (n, bad) = self.at(second);
+        Totals { n: (n / PARTS) as u64, bad: (bad / PARTS) as u64 }
+    }
+
     /// All that is known, as sums at moments, oldest first, each as fine as it is kept: `(seconds
     /// since the beginning, sum up to there)`. The last is the present.
     pub fn points(&self) -> Vec<(u64, Totals)> {
@@ -221,6 +227,9 @@ mod tests {
         assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1.n <= pair[1].1.n));
         let fine = points.iter().filter(|(second, _)| *second > 20_005 - 3_600).count();
         assert_eq!(fine, 3_600);
+        for (second, sum) in points.iter().rev().step_by(97) {
+            assert_eq!(history.sum_at(*second), *sum, "{second}");
+        }
     }
 
     /// Windows of hours and days, by their cells: within one of them.

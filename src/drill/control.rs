@@ -49,6 +49,8 @@ pub struct Control {
     /// Rung when the clock has to be looked at sooner than was known.
     pub changed: Notify,
     drill: Mutex<Whole>,
+    /// Apart from the drill: nothing that changes it waits for sums.
+    watched: Mutex<Watched>,
     ledger: Arc<Ledger>,
     id: String,
     seed: u64,
@@ -66,11 +68,16 @@ struct Whole {
     counters: Counters,
     notes: Vec<Note>,
     recorded: Recorded,
+    /// Stages that others have replaced, until [`Control::unused`] takes them.
+    replaced: Vec<Arc<Stage>>,
+}
+
+/// What the counts come to.
+#[derive(Debug, Default)]
+struct Watched {
     watch: Watch,
     /// Alerts that would have fired or been over, oldest first.
     alerts: Vec<Alert>,
-    /// Stages that others have replaced, until [`Control::unused`] takes them.
-    replaced: Vec<Arc<Stage>>,
 }
 
 /// How long requests have been booked under what, paused or not.
@@ -161,10 +168,9 @@ impl Control {
                 counters,
                 notes: Vec::new(),
                 recorded,
-                watch: Watch::default(),
-                alerts: Vec::new(),
                 replaced: Vec::new(),
             }),
+            watched: Mutex::default(),
             ledger,
             id,
             seed: settings.seed,
@@ -391,46 +397,53 @@ impl Control {
     }
 
     fn look(&self, second: u64, now: Instant) {
-        let mut whole = self.whole();
-        if !whole.watch.is_due(second) {
+        let mut watched = self.watched();
+        if !watched.watch.is_due(second) {
             return;
         }
         let plan = self.plan();
+        let whole = self.whole();
         let phase = booked(&plan, whole.drill.position());
         let may_inject = whole.drill.may_inject() && self.pass_through.is_none();
-        let seen = whole.watch.look(second, &plan, &self.ledger, (&phase, may_inject));
+        // A halt waits for nobody.
+        drop(whole);
+        let seen = watched.watch.look(second, &plan, &self.ledger, (&phase, may_inject));
         let mut spent = None;
         for seen in seen {
             match seen {
                 Seen::Alert(alert) => {
                     say(&alert);
-                    if whole.alerts.len() >= NOTES {
-                        whole.alerts.remove(0);
+                    if watched.alerts.len() >= NOTES {
+                        watched.alerts.remove(0);
                     }
-                    whole.alerts.push(alert);
+                    watched.alerts.push(alert);
                 }
                 Seen::Spent(why) => spent = spent.or(Some(why)),
             }
         }
-        drop(whole);
+        drop(watched);
         if let Some((slo, why)) = spent {
             self.halt(now, &format!("the allowance of {slo}"), &why);
         }
     }
 
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An SLO's past, as far as it goes beyond its counts; `None`: not counted yet.
     pub fn figures(&self, slo: &str) -> Option<Figures> {
-        self.whole().watch.figures(slo)
+        self.watched().watch.figures(slo)
     }
 
     /// All that is known of an SLO over time: its events as sums, by seconds since the beginning.
     pub fn points(&self, slo: &str) -> Vec<(u64, crate::budget::Totals)> {
-        self.whole().watch.points(slo)
+        self.watched().watch.points(slo)
     }
 
     /// Alerts that would have fired or been over so far, oldest first.
     pub fn alerts(&self) -> Vec<Alert> {
-        self.whole().alerts.clone()
+        self.watched().alerts.clone()
     }
 
     /// When [`Control::tick`] is due; `None`: not before something else happens.

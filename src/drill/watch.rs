@@ -13,7 +13,7 @@ use crate::sli::{Cause, Counts, Event, Ledger};
 use crate::units::show_duration;
 
 /// Points of a past that lines are drawn through.
-const POINTS: usize = 60;
+const POINTS: u64 = 60;
 
 /// All SLOs there ever were, by name: a reload that drops one and brings it back finds its past.
 #[derive(Debug, Default)]
@@ -137,7 +137,7 @@ impl Watch {
             recent: history.recent(watched.lookback.as_secs()),
             lookback: watched.lookback,
             windows: watched.replay.windows(history),
-            trend: thinned(&history.points()),
+            trend: trend(history),
         })
     }
 
@@ -147,12 +147,12 @@ impl Watch {
     }
 }
 
-/// As few points as a line needs, the last among them.
-fn thinned(points: &[(u64, Totals)]) -> Vec<(u64, Totals)> {
-    let every = points.len().div_ceil(POINTS).max(1);
-    let mut kept: Vec<_> = points.iter().rev().step_by(every).copied().collect();
-    kept.reverse();
-    kept
+/// As few points as a line needs, the last of them now.
+fn trend(history: &History) -> Vec<(u64, Totals)> {
+    let end = history.seconds();
+    let count = end.min(POINTS);
+    let seconds = (1..=count).map(|at| at * end / count);
+    seconds.map(|second| (second, history.sum_at(second))).collect()
 }
 
 fn minus(now: Counts, then: Counts) -> Counts {

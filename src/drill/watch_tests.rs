@@ -113,7 +113,7 @@ fn a_golden_drill_through_the_ledger() {
     let figures = drill.watch.figures("up").unwrap();
     assert_eq!(figures.seconds, 1_020);
     assert_eq!(figures.trend.last().unwrap().1, Totals { n: 20_400, bad: 1_200 });
-    assert!(figures.trend.len() <= POINTS);
+    assert!(figures.trend.len() as u64 <= POINTS);
     let points = drill.watch.points("up");
     assert_eq!((points.len(), points[720].1), (1_021, Totals { n: 14_400, bad: 1_200 }));
 }

@@ -3,11 +3,12 @@
 //!
 //! A sentence comes first, the figures behind it after. Nothing is told by colour alone.
 
+use super::faults::some_faults;
 use super::health::{FEWEST, Health, causes, elsewhere, sentence};
 use super::line::{Canvas, Line, Tone, elide, fit, table, table_width, wrap};
 use super::told;
-use super::view::{Events, Fault, Slo, View};
-use super::words::{self, clean, named, thousands};
+use super::view::{Events, Slo, View};
+use super::words::{self, clean, thousands};
 
 /// Cells of the bar that splits bad events by cause.
 const BAR: usize = 8;
@@ -78,7 +79,7 @@ fn layout(view: &View, canvas: &Canvas) -> Vec<Line> {
     let about = about(view, canvas);
     let alerts = alerts(view, canvas);
     let slos = slos(view, canvas);
-    let faults = faults(view, canvas);
+    let faults = some_faults(view, canvas, usize::MAX);
     let more = more(view);
     let legend = legend(view, canvas);
     let join = |blocks: &[&[Line]], gap: bool| {
@@ -454,7 +455,11 @@ fn brief(view: &View, canvas: &Canvas, room: usize) -> Vec<Line> {
 }
 
 /// At most `room` lines' worth: those with the highest rank, in their own order, and the rest.
-fn pick<T, R: Ord>(all: &[T], room: usize, rank: impl Fn(&T) -> R) -> (Vec<&T>, Vec<&T>) {
+pub(super) fn pick<T, R: Ord>(
+    all: &[T],
+    room: usize,
+    rank: impl Fn(&T) -> R,
+) -> (Vec<&T>, Vec<&T>) {
     if all.len() <= room {
         return (all.iter().collect(), Vec::new());
     }
@@ -468,83 +473,6 @@ fn pick<T, R: Ord>(all: &[T], room: usize, rank: impl Fn(&T) -> R) -> (Vec<&T>, 
         ats.into_iter().map(|at| &all[at]).collect()
     };
     (by_place(shown), by_place(hidden))
-}
-
-/// Each fault: what it asks for and what it got, in the running phase.
-fn faults(view: &View, canvas: &Canvas) -> Vec<Line> {
-    some_faults(view, canvas, usize::MAX)
-}
-
-fn some_faults(view: &View, canvas: &Canvas, room: usize) -> Vec<Line> {
-    let (shown, hidden) = pick(&view.faults, room, |fault| fault.active);
-    let rows = shown.iter().map(|fault| fault_row(fault, view, canvas)).collect();
-    let mut lines = table(rows, &[0, 0, 2, 0, 0, 3, 1], canvas.columns);
-    if !hidden.is_empty() {
-        let active = hidden.iter().filter(|fault| fault.active).count();
-        let active = if active == 0 { "none".to_owned() } else { thousands(active as u64) };
-        lines.push(Line::new().add(
-            Tone::Faint,
-            format!(
-                "  {} and {} more faults, {active} of them active",
-                canvas.mark("…", "..."),
-                hidden.len()
-            ),
-        ));
-    }
-    lines.truncate(room);
-    lines
-}
-
-fn fault_row(fault: &Fault, view: &View, canvas: &Canvas) -> Vec<Line> {
-    let name = elide(clean(&fault.name), canvas.columns / 3, canvas);
-    let on = if view.has_several_services() {
-        format!("on {}", clean(&fault.services.join(" and ")))
-    } else {
-        String::new()
-    };
-    if !fault.active {
-        let hit = match fault.drill.hit {
-            0 => String::new(),
-            hit => format!("hit {} before", words::count(hit, "request")),
-        };
-        return [format!("{} off", canvas.mark("·", "-")), name, on, String::new(), hit]
-            .map(|text| Line::new().add(Tone::Faint, text))
-            .into();
-    }
-    let hits = fault.phase;
-    let applied = match hits.eligible {
-        0 => "no request yet".to_owned(),
-        few @ 1..FEWEST => format!("hit {} of {few}", thousands(hits.hit)),
-        of => format!("applied {}", words::part_share(hits.hit, of).unwrap_or_default()),
-    };
-    let counts = if hits.eligible < FEWEST {
-        String::new()
-    } else {
-        format!("{} of {} requests", thousands(hits.hit), thousands(hits.eligible))
-    };
-    let skipped = named(&fault.skipped);
-    let skipped = if skipped.is_empty() { skipped } else { format!("let through: {skipped}") };
-    let now = match fault.in_burst {
-        Some(false) => Line::new().add(Tone::Faint, format!("{} CALM", canvas.mark("·", "-"))),
-        _ => Line::new().add(Tone::Warn, format!("{} INJECTING", canvas.mark("►", ">"))),
-    };
-    vec![
-        now,
-        Line::of(name),
-        Line::of(on),
-        Line::of(format!("asked {}", asked(fault))),
-        Line::new().add(Tone::Strong, applied),
-        Line::of(counts),
-        Line::new().add(Tone::Warn, skipped),
-    ]
-}
-
-/// In the scenario's words, or, for a share, what it is at this moment.
-fn asked(fault: &Fault) -> String {
-    match fault.asked_ratio {
-        Some(ratio) if fault.who.ends_with('%') => words::objective(ratio),
-        _ => clean(&fault.who),
-    }
 }
 
 /// What may be left out on a small terminal: retries, live changes, the last reload, notes.

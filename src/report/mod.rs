@@ -3,6 +3,7 @@
 //! fills a view from what runs, is text in, text out.
 
 pub mod budgets;
+mod faults;
 mod figures;
 mod health;
 pub mod line;
