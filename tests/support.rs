@@ -51,8 +51,19 @@ impl Program {
     }
 
     pub(crate) fn start_in(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
+        Self::launch(Command::new(BACKBURN), scratch, verb, arguments)
+    }
+
+    /// In circumstances of its own: `how` is a shell's line that ends in `exec "$0" "$@"`.
+    pub(crate) fn start_under(how: &str, scratch: Scratch, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", how, BACKBURN]);
+        Self::launch(shell, scratch, "run", arguments)
+    }
+
+    fn launch(mut command: Command, scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
         let ready = scratch.0.join("ready.json");
-        let mut child = Command::new(BACKBURN)
+        let mut child = command
             .arg(verb)
             .args(arguments)
             .arg("--ready-file")
@@ -202,6 +213,11 @@ pub(crate) fn shop() -> Program {
 
 /// backburn with a scenario (text) before a service.
 pub(crate) fn proxy(scenario: &str, upstream: &str, more: &[&str]) -> Program {
+    proxy_under("exec \"$0\" \"$@\"", scenario, upstream, more)
+}
+
+/// The same, started by a shell's line; see [`Program::start_under`].
+pub(crate) fn proxy_under(how: &str, scenario: &str, upstream: &str, more: &[&str]) -> Program {
     let scratch = Scratch::new();
     let file = scratch.file("scenario.toml", scenario);
     let upstream = format!("proxy.upstream=\"{upstream}\"");
@@ -215,7 +231,7 @@ pub(crate) fn proxy(scenario: &str, upstream: &str, more: &[&str]) -> Program {
         &upstream,
     ];
     arguments.extend(more);
-    Program::start_in(scratch, "run", &arguments)
+    Program::start_under(how, scratch, &arguments)
 }
 
 /// Runs one of tests/clients and returns what it printed.

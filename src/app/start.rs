@@ -239,9 +239,11 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         threads.push(thread);
     }
 
-    // Half of the descriptors for clients, half for upstreams.
-    let room = files.map_or(500_000, |files| (files.saturating_sub(RESERVE) / 2).max(16));
-    let room = plan.proxy.limits.connections.map_or(room, |most| room.min(u64::from(most)));
+    // Half of the descriptors for clients, the other half for upstreams and for ourselves; unless
+    // it is said how many clients there may be, who need not all ask at once.
+    let half = files.map_or(500_000, |files| (files / 2).max(16));
+    let most = files.map_or(u64::MAX, |files| files.saturating_sub(RESERVE).max(16));
+    let room = plan.proxy.limits.connections.map_or(half, |asked| most.min(u64::from(asked)));
     let room = Arc::new(Semaphore::new(
         usize::try_from(room).unwrap_or(500_000).min(Semaphore::MAX_PERMITS),
     ));

@@ -245,9 +245,14 @@ impl Control {
         let Whole { drill, counters, recorded, replaced, .. } = whole;
         let current = self.stage.load_full();
         let scene = scene(drill, self.seed, self.pass_through.is_none(), now);
-        let plan = plan.unwrap_or_else(|| Arc::clone(&current.plan));
-        recorded.book(booked(&plan, drill.position()), now);
-        self.stage.store(Arc::new(Stage::new(plan, &self.ledger, counters, scene)));
+        let stage = if plan.is_none() && !scene.injecting && scene.position == current.position {
+            current.at_rest(scene)
+        } else {
+            let plan = plan.unwrap_or_else(|| Arc::clone(&current.plan));
+            Stage::new(plan, &self.ledger, counters, scene)
+        };
+        recorded.book(booked(&stage.plan, drill.position()), now);
+        self.stage.store(Arc::new(stage));
         self.changed.notify_one();
         let finished = drill.state() == State::Finished;
         if scene.releasing && (!current.releasing || finished) {
@@ -377,19 +382,27 @@ impl Control {
 
     /// Looks at what was counted, once a second: alerts, slices, allowances.
     fn watch(&self, now: Instant) {
-        let second = self.second(now);
+        self.look(self.second(now), now);
+    }
+
+    /// Nothing is counted any more: takes in what the last look has not seen.
+    pub fn settle(&self, now: Instant) {
+        self.look(self.second(now) + 1, now);
+    }
+
+    fn look(&self, second: u64, now: Instant) {
         let mut whole = self.whole();
         if !whole.watch.is_due(second) {
             return;
         }
         let plan = self.plan();
         let phase = booked(&plan, whole.drill.position());
-        let seen = whole.watch.look(second, &plan, &self.ledger, &phase);
+        let may_inject = whole.drill.may_inject() && self.pass_through.is_none();
+        let seen = whole.watch.look(second, &plan, &self.ledger, (&phase, may_inject));
         let mut spent = None;
         for seen in seen {
             match seen {
                 Seen::Alert(alert) => {
-                    let alert = Alert { phase: Arc::clone(&phase), ..alert };
                     say(&alert);
                     if whole.alerts.len() >= NOTES {
                         whole.alerts.remove(0);
@@ -399,9 +412,8 @@ impl Control {
                 Seen::Spent(why) => spent = spent.or(Some(why)),
             }
         }
-        let may_inject = whole.drill.may_inject();
         drop(whole);
-        if let Some((slo, why)) = spent.filter(|_| may_inject) {
+        if let Some((slo, why)) = spent {
             self.halt(now, &format!("the allowance of {slo}"), &why);
         }
     }

@@ -24,7 +24,7 @@ const WHOLE: u32 = Share::ONE.billionths();
 #[derive(Debug)]
 pub struct Stage {
     pub plan: Arc<Plan>,
-    pub books: Books,
+    pub books: Arc<Books>,
     pub position: Position,
     /// False: nothing is injected, whatever is armed.
     pub injecting: bool,
@@ -212,7 +212,7 @@ impl Stage {
         let by_route = by_route.collect();
         let ramp = phase.and_then(|phase| phase.ramp);
         let ramp = ramp.map(|over| Ramp { from: phase_began, over });
-        let books = ledger.open(Arc::clone(&plan), &booked, phase.filter(|_| injecting));
+        let books = ledger.open(Arc::clone(&plan), &booked, phase.filter(|_| injecting)).into();
         let (faults, draws) = (faults.into(), draws.into());
         Self {
             plan,
@@ -225,6 +225,24 @@ impl Stage {
             by_route,
             ramp,
             began: phase_began,
+        }
+    }
+
+    /// The same place with the same books, and nothing armed: what a halt puts on stage, which has no
+    /// time for a plan of any size to be put together.
+    #[must_use]
+    pub fn at_rest(&self, scene: Scene) -> Self {
+        Self {
+            plan: Arc::clone(&self.plan),
+            books: Arc::clone(&self.books),
+            position: self.position,
+            injecting: false,
+            releasing: scene.releasing,
+            faults: self.faults.clone(),
+            draws: Box::default(),
+            by_route: self.by_route.iter().map(|_| Box::default()).collect(),
+            ramp: self.ramp.map(|ramp| Ramp { from: scene.phase_began, ..ramp }),
+            began: scene.phase_began,
         }
     }
 

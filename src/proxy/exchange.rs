@@ -49,7 +49,7 @@ impl Exchange {
         method: Method,
         route: RouteId,
         operation: Option<u64>,
-    ) -> Self {
+    ) -> Box<Self> {
         stage.books.active(worker.id, 1);
         let outcome = Outcome {
             route,
@@ -65,7 +65,8 @@ impl Exchange {
             added: Duration::ZERO,
             operation,
         };
-        Self {
+        // Boxed: it goes through many hands.
+        Box::new(Self {
             worker,
             stage,
             arrived,
@@ -78,7 +79,7 @@ impl Exchange {
             is_stream: false,
             presence: Some(presence),
             trace: None,
-        }
+        })
     }
 
     pub fn worker(&self) -> &Rc<Worker> {
@@ -105,9 +106,9 @@ impl Exchange {
         held
     }
 
-    /// The caller broke off its own body.
-    pub fn broken_by_caller(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| upload.broken().is_some())
+    /// What the caller did wrong with its own body.
+    pub fn broken_by_caller(&self) -> Option<&'static str> {
+        self.upload.as_ref().and_then(|upload| upload.broken())
     }
 
     /// The head is on its way to the caller.
