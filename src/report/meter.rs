@@ -532,19 +532,11 @@ fn fault_row(fault: &Fault, view: &View, canvas: &Canvas) -> Vec<Line> {
         now,
         Line::of(name),
         Line::of(on),
-        Line::of(format!("asked {}", asked(fault))),
+        Line::of(format!("asked {}", words::asked(fault))),
         Line::new().add(Tone::Strong, applied),
         Line::of(counts),
         Line::new().add(Tone::Warn, skipped),
     ]
-}
-
-/// In the scenario's words, or, for a share, what it is at this moment.
-fn asked(fault: &Fault) -> String {
-    match fault.asked_ratio {
-        Some(ratio) if fault.who.ends_with('%') => words::objective(ratio),
-        _ => clean(&fault.who),
-    }
 }
 
 /// What may be left out on a small terminal: retries, live changes, the last reload, notes.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::view::Fault;
+
 /// What is said for a number that is none.
 const UNKNOWN: &str = "?";
 
@@ -17,6 +19,14 @@ pub fn thousands(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// In the scenario's words, or, for a share, what it is at this moment.
+pub fn asked(fault: &Fault) -> String {
+    match fault.asked_ratio {
+        Some(ratio) if fault.who.ends_with('%') => objective(ratio),
+        _ => clean(&fault.who),
+    }
 }
 
 /// The share of good events, rounded down: 1,499 of 1,500 is `99.93%`. `None` without events.
