@@ -74,13 +74,20 @@ pub async fn hold(worker: &Worker, conn: &Conn, exchange: &mut Exchange, delay: 
     let held = silence(worker, conn, now.checked_add(delay).unwrap_or(now)).await;
     if held != Held::Gone {
         let actual = exchange.let_go(crate::clock::now());
-        exchange.stage.books.delayed(worker.id, delay, actual);
+        // What was let go before its time was not carried out.
+        if held == Held::Elapsed {
+            exchange.stage.books.delayed(worker.id, delay, actual);
+        }
     }
     held
 }
 
 /// Says nothing until `deadline`, or until injection ends or the caller has left.
 pub async fn silence(worker: &Worker, conn: &Conn, deadline: Instant) -> Held {
+    // The order to let go what waits has come before this wait, and does not come again.
+    if worker.shared.stage.load().releasing {
+        return Held::Released;
+    }
     let wait = worker.timer.wait_until(deadline);
     tokio::select! {
         biased;
