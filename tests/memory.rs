@@ -109,6 +109,28 @@ fn a_slow_reader_that_reads_on() {
     proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
 }
 
+/// A large body, down, and up and down at once: what is in memory does not grow with it.
+#[cfg(target_os = "linux")]
+#[test]
+fn large_bodies() {
+    let shop = shop();
+    let proxy = proxy(SLO, &shop.url("checkout"), &[]);
+    let url = proxy.url("proxy");
+    let size = 512 << 20;
+    let down = format!("curl -sS -m 120 {url}/bytes/{size} | wc -c");
+    let both =
+        format!("head -c {size} /dev/zero | curl -sS -m 120 -X POST -T - {url}/echo | wc -c");
+    for line in [down, both] {
+        let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said.trim(), size.to_string(), "{line}: {output:?}");
+    }
+    let text = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 64 * 1024, "{peak} KiB");
+}
+
 /// A connection that has rested goes on as if it had not: a new request, the rest of a head that
 /// was begun before, the client's end.
 #[test]

@@ -2,6 +2,7 @@
 //! admit → route → decide → before the upstream → upstream → after its head → body and end.
 
 use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
@@ -51,19 +52,12 @@ pub fn handle(
     worker: Rc<Worker>,
     entrance: Entrance,
     request: Request<Incoming>,
-) -> impl Future<Output = Answered> {
+) -> Pin<Box<impl Future<Output = Answered>>> {
     entrance.conn.begin();
     let (head, body) = request.into_parts();
     let begun = begin(&worker, &entrance, &head);
-    async move {
-        match begun {
-            Ok(begun) => serve(worker, entrance, begun, head, body).await,
-            Err(NotLetIn::Refused(Refusal { status, reason })) => {
-                Ok(refusal(status, reason, Rc::clone(&entrance.conn)))
-            }
-            Err(NotLetIn::ForUs) => Ok(for_us(Rc::clone(&entrance.conn))),
-        }
-    }
+    // Boxed here, and one future for all that may come of it: to move it is not for nothing.
+    Box::pin(serve(worker, entrance, begun, head, body))
 }
 
 /// A request that was let in: where it goes, and what the faults of its route decided.
@@ -146,11 +140,17 @@ fn begin(
 async fn serve(
     worker: Rc<Worker>,
     entrance: Entrance,
-    begun: Begun,
+    begun: Result<Begun, NotLetIn>,
     mut head: http::request::Parts,
     body: Incoming,
 ) -> Answered {
-    let Begun { mut exchange, service: service_id, caller, seen, mut faults } = begun;
+    let Begun { mut exchange, service: service_id, caller, seen, mut faults } = match begun {
+        Ok(begun) => begun,
+        Err(NotLetIn::Refused(Refusal { status, reason })) => {
+            return Ok(refusal(status, reason, Rc::clone(&entrance.conn)));
+        }
+        Err(NotLetIn::ForUs) => return Ok(for_us(Rc::clone(&entrance.conn))),
+    };
     let conn = &entrance.conn;
     let stage = Rc::clone(&exchange.stage);
     let plan = &*stage.plan;
@@ -214,13 +214,18 @@ async fn serve(
         let copies = std::mem::take(&mut faults.copies);
         body.copied(Copies::new(&exchange, service_id, copies, &head));
     }
-    let sending = worker.pool.send((service_id, service), way, Request::from_parts(head, body));
-    let sent = tokio::select! {
-        biased;
-        sent = sending => sent,
-        // Recorded as abandoned by the guard.
-        () = conn.client_gone() => return Err(GONE),
-        () = watch.over() => Err(Unanswered { trouble: Trouble::ResponseTimeout, unsent: None }),
+    let sent = {
+        let request = Request::from_parts(head, body);
+        let mut sending = pin!(worker.pool.send((service_id, service), way, request));
+        tokio::select! {
+            biased;
+            sent = &mut sending => sent,
+            // Recorded as abandoned by the guard.
+            () = conn.client_gone() => return Err(GONE),
+            () = watch.over() => {
+                Err(Unanswered { trouble: Trouble::ResponseTimeout, unsent: None })
+            }
+        }
     };
     let (mut response, lease) = match sent {
         Ok(answered) => answered,
@@ -557,7 +562,8 @@ fn origin_form(uri: Uri) -> Uri {
     if uri.authority().is_none() {
         return uri;
     }
-    let path = uri.into_parts().path_and_query;
+    // One of nothing, before a fragment, says that it is `/`, and is written as nothing.
+    let path = uri.into_parts().path_and_query.filter(|path| path != "/");
     path.map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 

@@ -123,9 +123,8 @@ where
 {
     let conn = &entrance.conn;
     let limits = worker.stage().plan.proxy.limits;
-    let service = service_fn(|request| {
-        Box::pin(request::handle(Rc::clone(worker), entrance.clone(), request))
-    });
+    let service =
+        service_fn(|request| request::handle(Rc::clone(worker), entrance.clone(), request));
     let mut builder = http1::Builder::new();
     // Saying the default outright would cost every request a vector.
     if limits.headers != HYPERS_HEADERS {

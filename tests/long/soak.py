@@ -304,7 +304,10 @@ def soak(instance, options):
         if is_so != should:
             failed.append(what)
 
-    now = instance.of_process()
+    # Threads that read files, and calls to the admin address, take a while to go.
+    deadline = time.monotonic() + 30
+    while (now := instance.of_process())[:2] != (descriptors, threads) and time.monotonic() < deadline:
+        time.sleep(1)
     same("descriptors, before", now[0], descriptors)
     same("threads, before", now[1], threads)
     same("reloads, written", instance.metric("backburn_scenario_reloads_total", 'result="applied"'), reloads)
