@@ -64,7 +64,7 @@ fn every_way_to_halt() {
     by_signal.signal("-USR1");
     by_signal.until("halted by SIGUSR1", halted);
 
-    let mut by_file = proxy(HOLD, &shop.url("checkout"), &[]);
+    let by_file = proxy(HOLD, &shop.url("checkout"), &[]);
     let file = by_file.scratch.0.join(".backburn/HALT");
     std::fs::write(&file, "").unwrap();
     by_file.until("halted by the HALT file", halted);
@@ -78,11 +78,29 @@ fn every_way_to_halt() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("by the API"), "{said}");
     assert!(halted(&by_file));
-    // Halted and not finished: 4.
-    by_file.signal("-TERM");
-    let (code, said) = by_file.wait();
-    assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("summary"), "{said}");
+}
+
+/// A halt that nobody lifted is told by the exit code, however the end came; and the end is nobody's
+/// halt.
+#[test]
+fn the_end_of_a_halted_drill() {
+    let shop = shop();
+    let slow = "inject.latency = \"30s\"\n[proxy]\nlame_duck = \"2s\"\n";
+    let slow = HOLD.replace("inject.latency = \"30s\"\n", slow);
+    for finish in [true, false] {
+        let mut proxy = proxy(&slow, &shop.url("checkout"), &[]);
+        assert_eq!(proxy.admin("POST", "/api/v1/drill/halt", "").0, 200);
+        if finish {
+            assert_eq!(proxy.admin("POST", "/api/v1/drill/finish", "").0, 200);
+            let (_, shown, said) = proxy.backburn(&["status"]);
+            assert!(shown.contains("FINISHED") && !shown.contains("by API"), "{shown}{said}");
+        } else {
+            proxy.signal("-TERM");
+        }
+        let (code, said) = proxy.wait();
+        assert_eq!(code, Some(4), "{said}");
+        assert!(said.contains("summary"), "{said}");
+    }
 }
 
 /// One `halt` halts every instance of a data directory, two of the same scenario too.

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use crate::faults::{OK, Service};
 use crate::support::{BACKBURN, Program, Scratch, exchange, host, proxy, python, shop, status_of};
 
 fn shop_with(more: &[&str]) -> Program {
@@ -125,4 +126,46 @@ fn verbs_end_with_the_codes_of_the_contract() {
         assert_eq!(code(&[verb]), Some(5), "{verb} with nothing running");
     }
     assert_eq!(code(&["halt", "--admin-url", "http://127.0.0.1:1"]), Some(5));
+}
+
+/// What cannot be called is told before anything is called ready.
+#[test]
+fn a_url_that_checkout_cannot_call() {
+    let scratch = Scratch::new();
+    let ready = scratch.0.join("ready.json");
+    let output = backburn(&[
+        "sample-service",
+        "--payments-url",
+        "ftp://127.0.0.1:1",
+        "--ready-file",
+        ready.to_str().unwrap(),
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("ftp://127.0.0.1:1"), "{said}");
+    assert!(!ready.exists());
+}
+
+/// SIGHUP means nothing to the shop: it ends it, as it ends whatever does not know it.
+#[test]
+fn a_hangup_ends_the_shop() {
+    let mut shop = shop();
+    shop.signal("-HUP");
+    assert_eq!(shop.wait().0, None, "by the signal");
+}
+
+/// Interrupted, `load` says what it saw until then.
+#[test]
+fn an_interrupted_load_tells_so_far() {
+    let service = Service::start(OK);
+    let arguments = [&service.url, "--rps", "500", "--for", "10m", "--json", "--connections", "4"];
+    let mut load = Program::launch(Scratch::new(), "load", &arguments);
+    // With the fifth, one of the four connections is through with its first.
+    (0..5).for_each(|_| drop(service.saw()));
+    load.signal("-INT");
+    let (code, said) = load.wait();
+    assert_eq!(code, Some(130), "{said}");
+    let printed = std::fs::read_to_string(load.scratch.0.join("stdout")).unwrap();
+    let tally: Value = serde_json::from_str(&printed).unwrap();
+    assert!(tally["done"].as_u64().unwrap() > 0, "{tally}");
 }

@@ -3,13 +3,16 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 pub(crate) const BACKBURN: &str = env!("CARGO_BIN_EXE_backburn");
+
+/// How long anything is waited for that should come at once: the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory of its own, removed at the end.
 pub(crate) struct Scratch(pub(crate) PathBuf);
@@ -51,32 +54,51 @@ impl Program {
     }
 
     pub(crate) fn start_in(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
-        let ready = scratch.0.join("ready.json");
-        let mut child = Command::new(BACKBURN)
-            .arg(verb)
-            .args(arguments)
-            .arg("--ready-file")
-            .arg(&ready)
-            .current_dir(&scratch.0)
-            .env_remove("XDG_RUNTIME_DIR")
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(scratch.0.join("stderr")).unwrap())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let ready = loop {
-            if let Ok(text) = std::fs::read(&ready) {
+        let file = scratch.0.join("ready.json");
+        let ready = ["--ready-file", file.to_str().unwrap()];
+        let mut program = Self::launch(scratch, verb, &[arguments, &ready].concat());
+        // The file appears by rename; there is no event to wait for without a watcher.
+        let deadline = Instant::now() + PATIENCE;
+        program.ready = loop {
+            if let Ok(text) = std::fs::read(&file) {
                 break serde_json::from_slice(&text).unwrap();
             }
-            if let Some(status) = child.try_wait().unwrap() {
-                let said = std::fs::read_to_string(scratch.0.join("stderr")).unwrap();
-                panic!("{verb} ended with {status} before it was ready:\n{said}");
+            if let Some(status) = program.child.try_wait().unwrap() {
+                panic!("{verb} ended with {status} before it was ready:\n{}", program.said());
             }
-            assert!(Instant::now() < deadline, "{verb} is not ready after 30 s");
-            // The file appears by rename; there is no event to wait for without a watcher.
+            assert!(Instant::now() < deadline, "{verb} is not ready after {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(10));
         };
-        Self { child, ready, scratch }
+        program
+    }
+
+    /// Starts a verb and waits for nothing; what it says and prints goes to files.
+    pub(crate) fn launch(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
+        let file = |name: &str| std::fs::File::create(scratch.0.join(name)).unwrap();
+        let child = Command::new(BACKBURN)
+            .arg(verb)
+            .args(arguments)
+            .current_dir(&scratch.0)
+            .env_remove("XDG_RUNTIME_DIR")
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .unwrap();
+        Self { child, ready: Value::Null, scratch }
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.scratch.0.join("stderr")).unwrap()
+    }
+
+    /// Another verb in the same directory; its exit code, what it printed, what it said.
+    pub(crate) fn backburn(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(BACKBURN);
+        command.current_dir(&self.scratch.0).env_remove("XDG_RUNTIME_DIR").args(arguments);
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
     pub(crate) fn url(&self, key: &str) -> String {
@@ -99,15 +121,7 @@ impl Program {
 
     /// Waits for the end; the exit code and what it said.
     pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "still running");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        (status.code(), std::fs::read_to_string(self.scratch.0.join("stderr")).unwrap())
+        (wait(&mut self.child).code(), self.said())
     }
 
     /// One admin call; status and body.
@@ -143,9 +157,9 @@ impl Program {
 
     /// Waits until `check` holds.
     pub(crate) fn until(&self, what: &str, check: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while !check(self) {
-            assert!(Instant::now() < deadline, "{what}: not after 10 s");
+            assert!(Instant::now() < deadline, "{what}: not after {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -155,6 +169,18 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a process, which has to come.
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "still running after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

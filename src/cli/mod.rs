@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod run;
 mod sample;
+mod signals;
 mod steer;
 mod terminal;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::progress::{Progress, ProgressArgs};
+use super::signals::{Signals, Told};
 use super::{args, exit, output, terminal};
 use crate::app::{self, Compiled, Options, Running, Source, Start, Texts};
 use crate::diagnostic::render;
@@ -25,8 +25,8 @@ Examples:
   backburn run scenario.toml --set faults.slow.probability=1% --listen 127.0.0.1:0
   backburn halt                                          from another terminal
 
-Exit codes: 0 an orderly end · 2 usage or scenario · 4 halted and not finished · 5 could not start ·
-130 interrupted a second time, before the end was reached")]
+Exit codes: 0 an orderly end · 2 usage or scenario · 4 the same, with a halt that nobody lifted ·
+5 could not start · 130 interrupted a second time, before the end was reached")]
 pub(super) struct RunArgs {
     /// Scenario files or directories, merged in this order.
     files: Vec<PathBuf>,
@@ -65,7 +65,7 @@ pub(super) struct RunArgs {
     /// Wait for `backburn start` before anything is injected.
     #[arg(long, env = "BACKBURN_HOLD")]
     hold: bool,
-    /// End when the drill's time is over (`max_drill`).
+    /// End when nothing is injected any more: after the last phase, or `max_drill`.
     #[arg(long, env = "BACKBURN_EXIT_WHEN_DONE")]
     exit_when_done: bool,
     /// Written, by rename, once traffic is accepted: addresses, pid, drill and seed as JSON.
@@ -79,35 +79,6 @@ pub(super) struct RunArgs {
 pub(super) enum LogFormat {
     Text,
     Json,
-}
-
-/// The signals of a running instance, caught before anything listens: SIGUSR1's default action
-/// would kill the process it should only halt.
-pub(super) struct Signals {
-    halt: Signal,
-    reload: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// Must be called inside the runtime.
-    pub(super) fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            halt: signal(SignalKind::user_defined1())?,
-            reload: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the signal to end.
-    pub(super) async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 pub(super) fn run(args: RunArgs) -> u8 {
@@ -230,7 +201,8 @@ pub(super) fn init_log(level: &str, format: LogFormat) {
 }
 
 async fn drill(options: Options, progress: &ProgressArgs, exit_when_done: bool) -> u8 {
-    let caught = Signals::catch().and_then(|signals| Ok((signals, Progress::open(progress)?)));
+    let files = options.source.built_in.is_none();
+    let caught = Signals::catch(files).and_then(|signals| Ok((signals, Progress::open(progress)?)));
     let (mut signals, mut progress) = match caught {
         Ok(both) => both,
         Err(error) => {
@@ -248,18 +220,23 @@ async fn drill(options: Options, progress: &ProgressArgs, exit_when_done: bool) 
         }
     };
     announce(&running, &facts);
-    let died = watch(&running, &mut signals, &mut progress, exit_when_done).await;
-    if let Some(why) = died {
+    let over = over(&running, exit_when_done);
+    if let Watched::Died(why) = watch(&running, &mut signals, &mut progress, over).await {
         output::say(&format!("error: {why}; ending"));
         return exit::NO_START;
     }
-    let halted = running.control.is_halted();
     let Some(view) = end(running, &mut signals, &mut progress).await else {
         output::say("interrupted before an orderly end");
         return exit::INTERRUPTED;
     };
     output::say(summary::render(&view).trim_end());
-    if halted { exit::HALTED } else { 0 }
+    code(&view)
+}
+
+/// The exit code of a drill that has ended in order.
+pub(super) fn code(view: &View) -> u8 {
+    // Whoever asked for the end: a halt that nobody lifted is not how a drill is meant to end.
+    if view.halted { exit::HALTED } else { 0 }
 }
 
 /// The orderly end, shown while it lasts; `None`: interrupted.
@@ -344,37 +321,55 @@ pub(super) fn announce(running: &Running, facts: &[String]) {
     });
 }
 
-/// Until the end is asked for; `Some`: something died instead.
-async fn watch(
+/// When the time is over, if that is to be an end.
+async fn over(running: &Running, wanted: bool) {
+    let mut look = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        look.tick().await;
+        if wanted && running.control.standing(crate::clock::now()).over {
+            return;
+        }
+    }
+}
+
+/// Why a running instance is watched no longer.
+pub(super) enum Watched<T> {
+    /// What was waited for has come.
+    Done(T),
+    /// A signal, or `backburn finish`, asks for the end.
+    Asked,
+    /// This has died.
+    Died(String),
+}
+
+/// Keeps an instance going, shows it, and does what signals say, until `done`.
+pub(super) async fn watch<T>(
     running: &Running,
     signals: &mut Signals,
     progress: &mut Progress,
-    exit_when_done: bool,
-) -> Option<String> {
+    done: impl Future<Output = T>,
+) -> Watched<T> {
     let tending = running.tend();
-    tokio::pin!(tending);
+    tokio::pin!(tending, done);
     loop {
         tokio::select! {
-            why = &mut tending => return Some(why),
-            () = running.finish.notified() => return None,
-            _ = signals.terminate.recv() => return None,
-            _ = signals.interrupt.recv() => return None,
-            _ = signals.halt.recv() => {
-                running.control.halt(crate::clock::now(), "SIGUSR1", "");
-            }
-            _ = signals.reload.recv() => {
-                // Its own task: the rest goes on meanwhile, a halt above all.
-                let reloads = Arc::clone(&running.reloads);
-                tokio::spawn(async move {
-                    reloads.order(Order::Reload { accept: false }, "SIGHUP").await
-                });
-            }
-            () = progress.second() => {
-                if exit_when_done && running.control.standing(crate::clock::now()).over {
-                    return None;
+            why = &mut tending => return Watched::Died(why),
+            what = &mut done => return Watched::Done(what),
+            () = running.finish.notified() => return Watched::Asked,
+            told = signals.next() => match told {
+                Told::End => return Watched::Asked,
+                Told::Halt => {
+                    running.control.halt(crate::clock::now(), "SIGUSR1", "");
                 }
-                progress.show(&running.live);
-            }
+                Told::Reload => {
+                    // Its own task: the rest goes on meanwhile, a halt above all.
+                    let reloads = Arc::clone(&running.reloads);
+                    tokio::spawn(async move {
+                        reloads.order(Order::Reload { accept: false }, "SIGHUP").await
+                    });
+                }
+            },
+            () = progress.second() => progress.show(&running.live),
         }
     }
 }
