@@ -132,3 +132,36 @@ fn a_fault_without_a_file() {
         .unwrap();
     assert_eq!(again.status.code(), Some(2), "{}", String::from_utf8_lossy(&again.stderr));
 }
+
+/// Only what could be started is kept, and what was there before is not mistaken for it.
+#[test]
+fn what_could_not_start_leaves_nothing() {
+    let shop = shop();
+    let taken = shop.url("payments");
+    let arguments = ["--error", "503", "--admin-listen", "127.0.0.1:0", "--ready-file"];
+    let scratch = Scratch::new();
+    let attempt = |ready: &str, listen: &str| {
+        let mut command = Command::new(BACKBURN);
+        command.current_dir(&scratch.0).args(["try", &shop.url("checkout")]).args(arguments);
+        command.args([ready, "--listen", listen, "--write", "tried.toml"]);
+        let output = command.env_remove("XDG_RUNTIME_DIR").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(5), "{said}");
+        assert!(!scratch.0.join("tried.toml").exists(), "{said}");
+        said
+    };
+    let earlier = scratch.file("ready.json", "{\"pid\": 1}");
+    let said = attempt("ready.json", host(&taken));
+    assert!(said.contains("cannot listen on"), "{said}");
+    assert!(!earlier.exists(), "who waits for it would take it for this run's");
+
+    // A directory is nothing that can be written, which is told before anything is started.
+    std::fs::create_dir(scratch.0.join("place")).unwrap();
+    let said = attempt("place", "127.0.0.1:0");
+    assert!(said.contains("cannot write the ready file place"), "{said}");
+    assert!(!said.contains("proxy     "), "{said}");
+    let mut left: Vec<_> =
+        std::fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.retain(|name| name != ".backburn");
+    assert_eq!(left, ["place"]);
+}

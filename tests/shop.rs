@@ -128,6 +128,45 @@ fn verbs_end_with_the_codes_of_the_contract() {
     assert_eq!(code(&["halt", "--admin-url", "http://127.0.0.1:1"]), Some(5));
 }
 
+/// A variable sets a flag as people write it: 1 or 0, and empty is as good as unset.
+#[test]
+fn variables_set_flags() {
+    let scratch = Scratch::new();
+    let warned = "[faults.a]\nroutes = [\"*\"]\nprobability = \"0%\"\ninject.error = 503\n\
+                  [services.a]\nurl = \"http://127.0.0.1:1\"\n[[phases]]\nname = \"a\"\nfor = \"1s\"\n";
+    let file = scratch.file("warned.toml", warned);
+    let file = file.to_str().unwrap();
+    let set = |name: &str, value: &str, arguments: &[&str]| {
+        let mut command = Command::new(BACKBURN);
+        command.current_dir(&scratch.0).env_remove("XDG_RUNTIME_DIR").env(name, value);
+        let output = command.args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.contains("invalid value"), "{name}={value} {arguments:?}: {said}");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    for (value, strict, json) in
+        [("1", 2, true), ("true", 2, true), ("0", 0, false), ("", 0, false)]
+    {
+        let (code, _) = set("BACKBURN_STRICT", value, &["check", file]);
+        assert_eq!(code, Some(strict), "BACKBURN_STRICT={value}");
+        let (_, printed) = set("BACKBURN_JSON", value, &["check", file]);
+        assert_eq!(serde_json::from_str::<Value>(&printed).is_ok(), json, "BACKBURN_JSON={value}");
+        for (name, arguments) in [
+            ("BACKBURN_JSON", vec!["halt"]),
+            ("BACKBURN_JSON", vec!["status"]),
+            ("BACKBURN_ACCEPT", vec!["reload"]),
+            ("BACKBURN_CLEAR", vec!["set", "a"]),
+            ("BACKBURN_JSON", vec!["explain", file, "--request", "/"]),
+            ("BACKBURN_JSON", vec!["load", "nowhere"]),
+            ("BACKBURN_HOLD", vec!["run", "absent.toml"]),
+            ("BACKBURN_EXIT_WHEN_DONE", vec!["run", "absent.toml"]),
+            ("BACKBURN_NO_METER", vec!["run", "absent.toml"]),
+        ] {
+            set(name, value, &arguments);
+        }
+    }
+}
+
 /// What cannot be called is told before anything is called ready.
 #[test]
 fn a_url_that_checkout_cannot_call() {

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use super::signals::Ending;
 use super::{args, exit, output};
@@ -73,7 +74,7 @@ pub(super) struct LoadArgs {
     )]
     timeout: Duration,
     /// The tally as JSON on stdout.
-    #[arg(long, env = "BACKBURN_JSON")]
+    #[arg(long, env = "BACKBURN_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 use super::progress::{Progress, ProgressArgs};
@@ -30,9 +31,8 @@ Exit codes: 0 an orderly end · 2 usage or scenario · 4 the same, with a halt t
 pub(super) struct RunArgs {
     /// Scenario files or directories, merged in this order.
     files: Vec<PathBuf>,
-    /// The service to stand before; without a file, a plain recording proxy.
-    #[arg(long, env = "BACKBURN_UPSTREAM", value_name = "URL")]
-    upstream: Option<String>,
+    #[command(flatten)]
+    over: args::Over,
     #[command(flatten)]
     listen: args::Listen,
     /// The same seed gives the same faults [default: the file's, else random].
@@ -41,9 +41,6 @@ pub(super) struct RunArgs {
     /// Where the drill is kept and the HALT file is looked for; `none` keeps nothing.
     #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR|none")]
     data: PathBuf,
-    /// Sets a key over the files: `faults.slow.inject.latency=20ms`.
-    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
-    sets: Vec<String>,
     /// Which environment this is; a scenario may be for some only.
     #[arg(long = "env", env = "BACKBURN_ENV", value_name = "NAME")]
     environment: Option<String>,
@@ -63,10 +60,10 @@ pub(super) struct RunArgs {
     #[arg(long, env = "BACKBURN_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
     /// Wait for `backburn start` before anything is injected.
-    #[arg(long, env = "BACKBURN_HOLD")]
+    #[arg(long, env = "BACKBURN_HOLD", value_parser = FalseyValueParser::new())]
     hold: bool,
     /// End when nothing is injected any more: after the last phase, or `max_drill`.
-    #[arg(long, env = "BACKBURN_EXIT_WHEN_DONE")]
+    #[arg(long, env = "BACKBURN_EXIT_WHEN_DONE", value_parser = FalseyValueParser::new())]
     exit_when_done: bool,
     /// Written, by rename, once traffic is accepted: addresses, pid, drill and seed as JSON.
     #[arg(long, env = "BACKBURN_READY_FILE", value_name = "FILE")]
@@ -82,7 +79,7 @@ pub(super) enum LogFormat {
 }
 
 pub(super) fn run(args: RunArgs) -> u8 {
-    if args.files.is_empty() && args.upstream.is_none() {
+    if args.files.is_empty() && args.over.upstream.is_none() {
         output::say("error: there is no scenario; give its file, or --upstream URL to record only");
         return exit::USAGE;
     }
@@ -104,13 +101,21 @@ pub(super) fn run(args: RunArgs) -> u8 {
         },
         &args.progress,
         args.exit_when_done,
+        || Ok(()),
     )
 }
 
-/// Runs a drill to its end, shown all the while; the exit code.
-pub(super) fn run_drill(options: Options, progress: &ProgressArgs, exit_when_done: bool) -> u8 {
+/// Runs a drill to its end, shown all the while; the exit code. `started`: what is left to do once
+/// it could be started, or the exit code where that fails.
+pub(super) fn run_drill(
+    options: Options,
+    progress: &ProgressArgs,
+    exit_when_done: bool,
+    started: impl FnOnce() -> Result<(), u8>,
+) -> u8 {
     let Some(runtime) = output::runtime() else { return exit::NO_START };
-    let code = runtime.block_on(drill(options, progress, exit_when_done));
+    let code = runtime.block_on(drill(options, progress, exit_when_done, started));
+    let code = code.unwrap_or_else(|code| code);
     // Whatever the control plane still does must not keep the process.
     runtime.shutdown_background();
     code
@@ -134,16 +139,11 @@ pub(super) fn data_or_none(data: &Path) -> Option<PathBuf> {
 }
 
 fn source_of(args: &RunArgs) -> Source {
-    let mut sets = args.sets.clone();
-    if let Some(upstream) = &args.upstream {
-        sets.push(format!("proxy.upstream={upstream:?}"));
-        if args.files.is_empty() {
-            // What a recording proxy can say about a service nobody described.
-            sets.push("name=\"recording\"".to_owned());
-            sets.push(
-                "slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned(),
-            );
-        }
+    let mut sets = args.over.sets();
+    if args.files.is_empty() {
+        // What a recording proxy can say about a service nobody described.
+        sets.push("name=\"recording\"".to_owned());
+        sets.push("slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned());
     }
     Source { paths: args.files.clone(), sets, ..Source::default() }
 }
@@ -200,37 +200,34 @@ pub(super) fn init_log(level: &str, format: LogFormat) {
     };
 }
 
-async fn drill(options: Options, progress: &ProgressArgs, exit_when_done: bool) -> u8 {
+/// The exit code; an error where there was no orderly end.
+async fn drill(
+    options: Options,
+    progress: &ProgressArgs,
+    exit_when_done: bool,
+    started: impl FnOnce() -> Result<(), u8>,
+) -> Result<u8, u8> {
+    let failed = |why: &dyn std::fmt::Display| {
+        output::say(&format!("error: {why}"));
+        exit::NO_START
+    };
     let files = options.source.built_in.is_none();
-    let caught = Signals::catch(files).and_then(|signals| Ok((signals, Progress::open(progress)?)));
-    let (mut signals, mut progress) = match caught {
-        Ok(both) => both,
-        Err(error) => {
-            output::say(&format!("cannot start: {error}"));
-            return exit::NO_START;
-        }
-    };
+    let mut signals = Signals::catch(files).map_err(|error| failed(&error))?;
+    let mut progress = Progress::open(progress).map_err(|error| failed(&error))?;
     let facts = facts(&options.plan);
-    let running = app::start(options).await;
-    let running = match running {
-        Ok(running) => running,
-        Err(error) => {
-            output::say(&format!("error: {error}"));
-            return exit::NO_START;
-        }
-    };
+    let running = app::start(options).await.map_err(|error| failed(&error))?;
+    started()?;
     announce(&running, &facts);
     let over = over(&running, exit_when_done);
     if let Watched::Died(why) = watch(&running, &mut signals, &mut progress, over).await {
-        output::say(&format!("error: {why}; ending"));
-        return exit::NO_START;
+        return Err(failed(&format!("{why}; ending")));
     }
     let Some(view) = end(running, &mut signals, &mut progress).await else {
         output::say("interrupted before an orderly end");
-        return exit::INTERRUPTED;
+        return Err(exit::INTERRUPTED);
     };
     output::say(summary::render(&view).trim_end());
-    code(&view)
+    Ok(code(&view))
 }
 
 /// The exit code of a drill that has ended in order.

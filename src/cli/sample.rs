@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::signals::Ending;
 use super::{args, exit, output};
+use crate::app;
 use crate::demo::client::Client;
 use crate::demo::shop::{self, Shop};
 
@@ -97,6 +98,10 @@ async fn serve(args: &SampleArgs) -> Result<(), String> {
             .map_err(|error| format!("cannot listen on {address}: {error}"))
     };
     let mut ending = Ending::catch().map_err(|error| error.to_string())?;
+    let unready = |path: &PathBuf, error| format!("cannot write {}: {error}", path.display());
+    if let Some(path) = &args.ready_file {
+        app::not_ready(path).map_err(|error| unready(path, error))?;
+    }
     let payments = bind(args.payments_listen).await?;
     let checkout = bind(args.listen).await?;
     let local = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
@@ -114,8 +119,8 @@ async fn serve(args: &SampleArgs) -> Result<(), String> {
     if let Some(path) = &args.ready_file {
         let ready =
             json!({ "checkout": checkout_at, "payments": payments_at, "pid": std::process::id() });
-        crate::app::write_by_rename(path, format!("{ready:#}\n").as_bytes())
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        app::write_by_rename(path, format!("{ready:#}\n").as_bytes())
+            .map_err(|error| unready(path, error))?;
     }
     tokio::select! {
         () = ending.asked() => Ok(()),

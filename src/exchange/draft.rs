@@ -261,7 +261,7 @@ pub(super) fn cap(longest: std::time::Duration) -> Option<String> {
 }
 
 /// A TOML 1.0 string that stands for itself, `${` included.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let text = text.replace("${", "$${");
     // As regular expressions are read best.
     if text.contains('\\') && !text.contains(|c: char| c == '\'' || c.is_control()) {
