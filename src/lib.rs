@@ -13,7 +13,7 @@ pub mod units;
 pub mod admin;
 // Composition root.
 pub mod app;
-// Pure maths on counts: error budget, burn.
+// Pure maths on counts: burn rate, alerts, forecasts, intervals.
 pub mod budget;
 // One file a verb.
 pub mod cli;

@@ -9,12 +9,14 @@
 )]
 
 mod bad;
+mod budget;
 mod clients;
 mod conformance;
 mod delays;
 mod demo;
 mod drill;
 mod exact;
+mod exports;
 mod faults;
 mod gates;
 mod gateway;

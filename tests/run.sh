@@ -28,8 +28,19 @@ tools=target/tools
 "$tools/bin/python" -m pip install --quiet --disable-pip-version-check \
   grpcio==1.85.3 \
   h2==4.4.1 \
+  scipy==1.17.1 \
+  setuptools==79.0.1 \
+  slo-generator==2.6.0 \
   tombi==1.9.6 \
   websockets==17.4
+
+# Debian's Prometheus, unpacked rather than installed: it must not start as a service.
+if [ ! -x "$tools/prometheus/usr/bin/promtool" ]; then
+  package=$(mktemp -d)
+  (cd "$package" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; })
+  dpkg -x "$package"/prometheus_*.deb "$tools/prometheus"
+  rm -r "$package"
+fi
 
 cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings

@@ -157,9 +157,14 @@ impl Program {
 
     /// Waits until `check` holds.
     pub(crate) fn until(&self, what: &str, check: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(PATIENCE.as_secs(), what, check);
+    }
+
+    /// Waits until `check` holds, for something that takes its time.
+    pub(crate) fn until_within(&self, seconds: u64, what: &str, check: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
         while !check(self) {
-            assert!(Instant::now() < deadline, "{what}: not after {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "{what}: not after {seconds} s");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

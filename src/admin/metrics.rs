@@ -32,6 +32,7 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         drill: state.control.drill_id().to_owned(),
         seed: state.control.seed(),
         held: state.live.held(),
+        slos: state.live.view(crate::clock::now()).slos,
         reloads: state.reloads.standing(),
         logged: state.requests.iter().flat_map(|log| logged(&log.counts)).collect(),
         evicted: stage
@@ -101,6 +102,7 @@ struct View {
     drill: String,
     seed: u64,
     held: usize,
+    slos: Vec<crate::report::view::Slo>,
     reloads: crate::drill::reload::Standing,
     /// The request log's records, by what became of them.
     logged: Vec<(&'static str, u64)>,
@@ -108,21 +110,25 @@ struct View {
     evicted: Vec<(String, u64)>,
 }
 
-type Encoded = Result<(), std::fmt::Error>;
+pub(super) type Encoded = Result<(), std::fmt::Error>;
 
 /// One family of counters, gauges or histograms.
-struct Family<'a, 'e>(
+pub(super) struct Family<'a, 'e>(
     prometheus_client::encoding::MetricEncoder<'e>,
     std::marker::PhantomData<&'a ()>,
 );
 
 impl Family<'_, '_> {
-    fn put<M: EncodeMetric>(&mut self, labels: &impl EncodeLabelSet, value: M) -> Encoded {
+    pub(super) fn put<M: EncodeMetric>(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        value: M,
+    ) -> Encoded {
         value.encode(self.0.encode_family(labels)?)
     }
 }
 
-fn family<'e>(
+pub(super) fn family<'e>(
     encoder: &'e mut DescriptorEncoder<'_>,
     name: &'e str,
     help: &'e str,
@@ -157,6 +163,7 @@ impl Collector for View {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
         self.traffic(&mut encoder)?;
         self.slos(&mut encoder)?;
+        super::budget_metrics::encode(&self.slos, &mut encoder)?;
         self.faults(&mut encoder)?;
         self.drill(&mut encoder)
     }

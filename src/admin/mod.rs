@@ -2,6 +2,8 @@
 //! ports never reach.
 
 mod api;
+mod budget;
+mod budget_metrics;
 mod guard;
 mod metrics;
 mod steer;
@@ -53,6 +55,10 @@ pub fn router(state: Arc<AdminState>) -> Router {
     let v1 = Router::new()
         .route("/status", get(api::status))
         .route("/slos", get(api::slos))
+        .route("/slos/{name}", get(budget::slo))
+        .route("/slos/{name}/verdict", get(budget::verdict))
+        .route("/alerts", get(budget::alerts))
+        .route("/record", get(budget::record))
         .route("/faults", get(api::faults))
         .route("/faults/{name}/override", patch(steer::set).delete(steer::clear))
         .route("/routes", get(api::routes))

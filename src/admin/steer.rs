@@ -215,10 +215,7 @@ fn known(plan: &Plan, fault: &str) -> Result<(), Problem> {
     if names().any(|name| name == fault) {
         return Ok(());
     }
-    let hint = crate::document::suggest_name(fault, names()).map_or_else(
-        || format!("there is {}", names().collect::<Vec<_>>().join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
+    let hint = crate::document::instead(fault, names());
     Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no fault `{fault}`; {hint}")))
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{exit, output};
 use crate::diagnostic::{Severity, render};
-use crate::exchange::{self, Format, Imported};
+use crate::exchange::{self, Imported, openslo};
 use crate::report::words;
 
 #[derive(Debug, Subcommand)]
@@ -29,6 +29,15 @@ Examples:
 What has no equivalent is told, and written among the comments. What narrows a fault and cannot be
 said leaves it off.")]
     EnvoyFault(ImportArgs),
+    /// OpenSLO v1: SLOs, and their alerts, as `[slos]` to be given beside a scenario.
+    #[command(after_help = "\
+Examples:
+  backburn import openslo slos.yaml -o slos.toml
+  backburn run scenario.toml slos.toml
+
+What has no equivalent is told, and written among the comments. Queries are not taken over:
+backburn counts requests itself.")]
+    Openslo(ImportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -41,10 +50,7 @@ pub(super) struct ImportArgs {
 }
 
 pub(super) fn import(what: &Import) -> u8 {
-    let (format, args): (&Format, _) = match what {
-        Import::Toxiproxy(args) => (&exchange::TOXIPROXY, args),
-        Import::EnvoyFault(args) => (&exchange::ENVOY_FAULT, args),
-    };
+    let (Import::Toxiproxy(args) | Import::EnvoyFault(args) | Import::Openslo(args)) = what;
     let (name, text) = match text(&args.file) {
         Ok(read) => read,
         Err(why) => {
@@ -52,7 +58,11 @@ pub(super) fn import(what: &Import) -> u8 {
             return exit::USAGE;
         }
     };
-    let Imported { sources, notes, scenario } = format.import(&name, &text);
+    let Imported { sources, notes, scenario } = match what {
+        Import::Toxiproxy(_) => exchange::TOXIPROXY.import(&name, &text),
+        Import::EnvoyFault(_) => exchange::ENVOY_FAULT.import(&name, &text),
+        Import::Openslo(_) => openslo::import(&name, &text),
+    };
     if !notes.is_empty() {
         output::say(render(&notes, &sources, output::colour()).trim_end());
     }
@@ -66,7 +76,8 @@ pub(super) fn import(what: &Import) -> u8 {
             output::say(&format!("error: cannot write {}: {error}", path.display()));
             return exit::USAGE;
         }
-        output::say(&format!("written   {0}; next: backburn check {0}", path.display()));
+        let with = if matches!(what, Import::Openslo(_)) { "scenario.toml " } else { "" };
+        output::say(&format!("written   {0}; next: backburn check {with}{0}", path.display()));
     } else {
         output::data(&scenario);
     }

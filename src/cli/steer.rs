@@ -172,8 +172,10 @@ pub(super) fn page(report: &Report) -> String {
         }
     }
     if let Some(phase) = &report.phase_gone {
-        let text =
-            format!("\n  GONE     the running phase `{phase}`: nothing is injected until `resume`");
+        let text = format!(
+            "\n  GONE     the running phase `{phase}`: nothing is injected until `resume`, or \
+             `next --to NAME` where none followed it"
+        );
         page.push_str(&text);
     }
     page

@@ -14,7 +14,7 @@ pub mod tree;
 pub use reader::{Node, Table};
 pub use reference::reference;
 pub use selector::Selector;
-pub use suggest::{closest, closest as suggest_name};
+pub use suggest::{closest, instead};
 pub use tree::{Content, Entry, Item};
 
 /// One table of the language.

@@ -9,16 +9,51 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     if word.is_empty() || word.len() > 128 {
         return None;
     }
-    let allowed = (word.chars().count() / 3).clamp(1, 4);
+    let letters = word.chars().count();
+    let allowed = (letters / 3).clamp(1, 4);
+    let (word, mask) = (word.to_lowercase(), mask(word));
     known
         .into_iter()
-        .map(|name| (distance(&word.to_lowercase(), &name.to_lowercase()), name))
+        // There may be thousands: most are ruled out by what they are made of.
+        .filter(|name| name.chars().count().abs_diff(letters) <= allowed)
+        .filter(|name| (self::mask(name) ^ mask).count_ones() as usize <= 2 * allowed)
+        .map(|name| (distance(&word, &name.to_lowercase()), name))
         .filter(|(far, _)| *far <= allowed)
         .min_by_key(|(far, name)| {
             let alike = name.chars().zip(word.chars()).take_while(|(a, b)| a == b).count();
             (*far, std::cmp::Reverse(alike))
         })
         .map(|(_, name)| name)
+}
+
+/// Which letters and digits a word has, whatever their case: a bit each. A slip changes two at most.
+fn mask(word: &str) -> u64 {
+    let bit = |byte: u8| match byte.to_ascii_lowercase() {
+        letter @ b'a'..=b'z' => letter - b'a',
+        digit @ b'0'..=b'9' => 26 + digit - b'0',
+        // What is left is rare in names.
+        _ => 36,
+    };
+    word.bytes().fold(0, |mask, byte| mask | 1 << bit(byte))
+}
+
+/// Names that are listed where none is near.
+const LISTED: usize = 10;
+
+/// What to write in the place of a name nobody knows: "did you mean `b`?", or what there is: "there
+/// is a, b and 3 more".
+pub fn instead<'k>(word: &str, known: impl IntoIterator<Item = &'k str> + Clone) -> String {
+    if let Some(near) = closest(word, known.clone()) {
+        return format!("did you mean `{near}`?");
+    }
+    let mut names = known.into_iter();
+    let listed: Vec<&str> = names.by_ref().take(LISTED).collect();
+    let more = names.count();
+    match (listed.len(), more) {
+        (0, _) => "there is none at all".to_owned(),
+        (_, 0) => format!("there is {}", listed.join(", ")),
+        (_, more) => format!("there is {} and {more} more", listed.join(", ")),
+    }
 }
 
 /// Optimal string alignment: insertions, deletions, replacements and swaps of neighbours.
@@ -78,6 +113,16 @@ pub(super) fn walk(root: &'static TableKeys, visit: &mut impl FnMut(&'static Tab
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_listed_up_to_ten() {
+        let names: Vec<String> = (0..12).map(|n| format!("route-{n}")).collect();
+        let known = |n: usize| names[..n].iter().map(String::as_str);
+        assert_eq!(instead("x", known(0)), "there is none at all");
+        assert_eq!(instead("x", known(2)), "there is route-0, route-1");
+        assert!(instead("x", known(12)).ends_with("route-9 and 2 more"));
+        assert_eq!(instead("rotue-1", known(3)), "did you mean `route-1`?");
+    }
 
     #[test]
     fn slips_are_recognised() {

@@ -12,12 +12,14 @@ use tokio::sync::{Notify, watch};
 use super::counters::Counters;
 use super::stage::{Scene, Stage, booked};
 use super::state::{Adopted, Change, Drill, Halt, Position, Refusal, State, Step};
+use super::watch::{Alert, Figures, Seen, Watch};
+use crate::budget::Happened;
 use crate::plan::Plan;
 use crate::sli::{Ledger, Snapshot};
 
 /// Held requests go on at this many a second at least.
 const RELEASE_PER_SECOND: f64 = 4000.0;
-/// The most notes that are kept; the first go first.
+/// The most notes, and alerts, that are kept; the first go first.
 const NOTES: usize = 1000;
 
 /// Order to the workers: let every held request go, at this many a second over all workers.
@@ -64,6 +66,9 @@ struct Whole {
     counters: Counters,
     notes: Vec<Note>,
     recorded: Recorded,
+    watch: Watch,
+    /// Alerts that would have fired or been over, oldest first.
+    alerts: Vec<Alert>,
     /// Stages that others have replaced, until [`Control::unused`] takes them.
     replaced: Vec<Arc<Stage>>,
 }
@@ -156,6 +161,8 @@ impl Control {
                 counters,
                 notes: Vec::new(),
                 recorded,
+                watch: Watch::default(),
+                alerts: Vec::new(),
                 replaced: Vec::new(),
             }),
             ledger,
@@ -242,10 +249,11 @@ impl Control {
         recorded.book(booked(&plan, drill.position()), now);
         self.stage.store(Arc::new(Stage::new(plan, &self.ledger, counters, scene)));
         self.changed.notify_one();
-        if scene.releasing && !current.releasing {
+        let finished = drill.state() == State::Finished;
+        if scene.releasing && (!current.releasing || finished) {
             let second = self.second(now);
             let mut per_second = RELEASE_PER_SECOND.max(2.0 * self.ledger.recent_rate(second));
-            if drill.state() == State::Finished {
+            if finished {
                 // The end does not wait for ever: all who can be held are out within five seconds.
                 per_second = per_second.max(f64::from(current.plan.proxy.max_held) / 5.0);
             }
@@ -271,7 +279,7 @@ impl Control {
         self.publish(&mut whole, Some(plan), now);
         drop(whole);
         if let Adopted::Gone(phase) = &adopted {
-            tracing::warn!(%phase, "the running phase is gone: nothing is injected until `resume`");
+            tracing::warn!(%phase, "the running phase is gone: paused where what followed it begins");
         }
         adopted
     }
@@ -353,6 +361,7 @@ impl Control {
 
     /// Goes on to the next phase, and ends injection, when it is time.
     pub fn tick(&self, now: Instant) {
+        self.watch(now);
         let mut whole = self.whole();
         let passed = whole.drill.tick(now);
         if passed.anything() {
@@ -364,6 +373,52 @@ impl Control {
         if passed.drill {
             tracing::info!("max_drill is over: nothing is injected any more, recording goes on");
         }
+    }
+
+    /// Looks at what was counted, once a second: alerts, slices, allowances.
+    fn watch(&self, now: Instant) {
+        let second = self.second(now);
+        let mut whole = self.whole();
+        if !whole.watch.is_due(second) {
+            return;
+        }
+        let plan = self.plan();
+        let phase = booked(&plan, whole.drill.position());
+        let seen = whole.watch.look(second, &plan, &self.ledger, &phase);
+        let mut spent = None;
+        for seen in seen {
+            match seen {
+                Seen::Alert(alert) => {
+                    let alert = Alert { phase: Arc::clone(&phase), ..alert };
+                    say(&alert);
+                    if whole.alerts.len() >= NOTES {
+                        whole.alerts.remove(0);
+                    }
+                    whole.alerts.push(alert);
+                }
+                Seen::Spent(why) => spent = spent.or(Some(why)),
+            }
+        }
+        let may_inject = whole.drill.may_inject();
+        drop(whole);
+        if let Some((slo, why)) = spent.filter(|_| may_inject) {
+            self.halt(now, &format!("the allowance of {slo}"), &why);
+        }
+    }
+
+    /// An SLO's past, as far as it goes beyond its counts; `None`: not counted yet.
+    pub fn figures(&self, slo: &str) -> Option<Figures> {
+        self.whole().watch.figures(slo)
+    }
+
+    /// All that is known of an SLO over time: its events as sums, by seconds since the beginning.
+    pub fn points(&self, slo: &str) -> Vec<(u64, crate::budget::Totals)> {
+        self.whole().watch.points(slo)
+    }
+
+    /// Alerts that would have fired or been over so far, oldest first.
+    pub fn alerts(&self) -> Vec<Alert> {
+        self.whole().alerts.clone()
     }
 
     /// When [`Control::tick`] is due; `None`: not before something else happens.
@@ -400,6 +455,22 @@ fn scene(drill: &Drill, seed: u64, allowed: bool, now: Instant) -> Scene {
         injecting: drill.may_inject() && allowed,
         releasing: drill.releases(),
         phase_began: now.checked_sub(drill.phase_elapsed(now)).unwrap_or(now),
+    }
+}
+
+fn say(alert: &Alert) {
+    let Alert { slo, tier, dialect, after, .. } = alert;
+    let (severity, name) = (tier.severity.label(), &tier.name);
+    let after = crate::units::show_duration(Duration::from_secs(*after));
+    match alert.happened {
+        Happened::Fired => tracing::warn!(
+            "ALERT {severity} on {slo} would fire now: {name} of {} (after {after})",
+            dialect.name()
+        ),
+        Happened::Resolved => tracing::info!(
+            "alert {severity} on {slo} would be over now: {name} of {} (after {after})",
+            dialect.name()
+        ),
     }
 }
 

@@ -186,7 +186,7 @@ fn no_ordinal_is_taken_at_zero_or_while_nothing_is_injected() {
     let scene = Scene { injecting: false, ..scene(7) };
     let paused = Stage::new(Arc::clone(&plan), &kept.ledger, &mut kept.counters, scene);
     assert_eq!(hits(&paused, 100).concat(), [0; 0]);
-    assert!(paused.is_quiet(0));
+    assert!(paused.is_quiet(0) && paused.armed(0).next().is_none(), "nothing was put together");
     assert_eq!(kept.counters.ordinal(&"drill".into(), &"a".into()).take(), 0);
 }
 

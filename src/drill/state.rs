@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::plan::{Phase, PhaseId};
+use crate::plan::{DRILL, Phase, PhaseId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -319,8 +319,9 @@ impl Drill {
             Some(name) => {
                 let found = self.script.iter().position(|step| &*step.name == name);
                 let found = found.ok_or_else(|| {
-                    let known: Vec<&str> = self.script.iter().map(|step| &*step.name).collect();
-                    Refusal(format!("there is no phase `{name}`; there is {}", known.join(", ")))
+                    let known = self.script.iter().map(|step| &*step.name);
+                    let hint = crate::document::instead(name, known);
+                    Refusal(format!("there is no phase `{name}`; {hint}"))
                 })?;
                 Position::Phase(found as PhaseId)
             }
@@ -358,6 +359,9 @@ impl Drill {
         let gone =
             before.get(usize::from(phase)).map_or_else(|| "".into(), |step| Arc::clone(&step.name));
         let next = before.iter().skip(usize::from(phase) + 1).find_map(find);
+        // Phases that take the place of none, or the other way round: there is no order to keep.
+        let one = |script: &[Step]| matches!(script, [only] if *only.name == *DRILL && only.length.is_none());
+        let next = next.or((one(&before) || one(&self.script)).then_some(0));
         let next = next.map_or(Position::After, |next| Position::Phase(next as PhaseId));
         if self.state == State::Running {
             self.go(now, State::Paused);
@@ -482,6 +486,23 @@ mod tests {
         drill.next(later(520), Some("baseline")).unwrap();
         assert_eq!((drill.state(), at(&drill)), (State::Paused, "baseline"));
         assert_eq!(drill.phase_left(later(600)), Some(Duration::from_secs(10)));
+    }
+
+    /// Phases in the place of none, and none in the place of phases: paused, and not over.
+    #[test]
+    fn phases_come_and_go() {
+        let phases = script(&[("baseline", Some(10)), ("brownout", Some(10))]);
+        let none = script(&[(DRILL, None)]);
+        let begin = crate::clock::now();
+        let later = |seconds| begin + Duration::from_secs(seconds);
+        for (before, after) in [(&none, &phases), (&phases, &none)] {
+            let mut drill = Drill::new(later(0), false, None, before.clone());
+            let gone = Arc::clone(&before[0].name);
+            assert_eq!(drill.adopt(later(3), after.clone()), Adopted::Gone(gone));
+            assert_eq!((drill.state(), drill.position()), (State::Paused, Position::Phase(0)));
+            drill.resume(later(4)).unwrap();
+            assert!(drill.may_inject());
+        }
     }
 
     #[test]

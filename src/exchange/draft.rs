@@ -209,7 +209,7 @@ impl Fault {
 }
 
 /// `key = value` lines, the short keys' signs one below the other.
-fn aligned<K: AsRef<str>>(text: &mut String, keys: Vec<(K, String)>) {
+pub(super) fn aligned<K: AsRef<str>>(text: &mut String, keys: Vec<(K, String)>) {
     let width = keys.iter().map(|(key, _)| key.as_ref().len()).max().unwrap_or_default();
     for (key, value) in keys {
         text.push_str(&format!("{:width$} = {value}\n", key.as_ref()));
@@ -217,7 +217,7 @@ fn aligned<K: AsRef<str>>(text: &mut String, keys: Vec<(K, String)>) {
 }
 
 /// A comment as lines of it; what no comment may hold is replaced.
-fn comment(text: &mut String, bullet: &str, line: &str) {
+pub(super) fn comment(text: &mut String, bullet: &str, line: &str) {
     let clean: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     let mut lead = format!("# {bullet}");
     let mut width = 0;

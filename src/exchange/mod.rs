@@ -4,6 +4,11 @@
 mod document;
 mod draft;
 mod envoy;
+pub mod grafana;
+pub mod openslo;
+pub mod prometheus;
+pub mod proof;
+pub mod record;
 #[cfg(test)]
 mod tests;
 mod toxiproxy;

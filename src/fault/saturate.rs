@@ -67,7 +67,13 @@ fn read(node: &Node<'_>, notes: &mut Diagnostics) -> Option<Spec> {
 impl Written for AsWritten {
     fn compile(&self) -> Result<Box<dyn Fault>, Diagnostics> {
         let service_time = match &self.service_time {
-            Some(time) => Some(time.compile(None)?),
+            Some(time) => Some(time.compile(None).map_err(|mut notes| {
+                // A delay of its own has a `cap` to raise.
+                for note in notes.iter_mut().filter(|note| note.hint.is_some()) {
+                    note.hint = Some("a service time is at most 1m".to_owned());
+                }
+                notes
+            })?),
             None => None,
         };
         let status = self.status.as_ref().and_then(|it| StatusCode::from_u16(it.value).ok());

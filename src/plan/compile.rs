@@ -11,7 +11,8 @@ use super::faults::{self, Covered};
 use super::matcher::Matcher;
 use super::patterns::Patterns;
 use super::{
-    Plan, Route, RouteId, Sampling, Service, ServiceId, phases, routes, safety, slos, warnings,
+    Plan, Route, RouteId, Sampling, Service, ServiceId, composites, phases, routes, safety, slos,
+    warnings,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place, Severity};
 use crate::scenario::{HostHeader, SamplingSpec, Scenario, ServiceSpec};
@@ -60,8 +61,9 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
     }
     let mut covered = Covered { routes: &mut routes, named, services: &services };
     let faults = faults::compile(scenario, &mut covered, &patterns, &mut notes);
-    let phases = phases::compile(scenario, &covered, &faults, &patterns, &mut notes);
-    let slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let phases = phases::compile(scenario, &covered, &faults, &patterns, &safety, &mut notes);
+    let mut slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let composites = composites::compile(scenario, &mut slos, &mut routes, &mut notes);
     let proxy = super::proxy::compile(&scenario.proxy, &mut notes);
     let most = usize::from(u16::MAX);
     for (what, count, at) in [
@@ -89,6 +91,7 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         faults: faults.into(),
         phases: phases.into(),
         slos: slos.into(),
+        composites: composites.into(),
         matcher: Matcher::new(rules.iter().map(|rule| &**rule)),
         secrets: scenario.sources.secrets.clone(),
     };
@@ -111,14 +114,10 @@ fn file_name(scenario: &Scenario) -> String {
     stem.unwrap_or("drill").to_owned()
 }
 
-/// A name nobody knows, with the nearest one that is known.
+/// A name nobody knows, with what to write instead.
 pub(super) fn unknown(what: &str, name: &Located<String>, known: &[&str]) -> Diagnostic {
-    let note = Diagnostic::error(name.at, format!("there is no {what} `{}`", name.value));
-    match crate::document::suggest_name(&name.value, known.iter().copied()) {
-        Some(near) => note.hint(format!("did you mean `{near}`?")),
-        None if known.is_empty() => note.hint(format!("the scenario has no {what} at all")),
-        None => note.hint(format!("there is {}", known.join(", "))),
-    }
+    Diagnostic::error(name.at, format!("there is no {what} `{}`", name.value))
+        .hint(crate::document::instead(&name.value, known.iter().copied()))
 }
 
 fn services(

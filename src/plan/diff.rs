@@ -60,6 +60,9 @@ pub fn changes(old: &Plan, new: &Plan) -> Changes {
     order(old, new, &mut found);
     defaults(old, new, &mut found);
     each(&old.slos, &new.slos, &mut found, "SLO", |slo| &slo.name, PartialEq::eq);
+    let (before, after) = (&old.composites, &new.composites);
+    each(before, after, &mut found, "composite", |composite| &composite.name, PartialEq::eq);
+    allowances_widen(old, new, &mut found);
     if old.is_phased() || new.is_phased() {
         let same = |a: &Phase, b: &Phase| same_phase(old, a, new, b);
         each(&old.phases, &new.phases, &mut found, "phase", |phase| &phase.name, same);
@@ -70,6 +73,23 @@ pub fn changes(old: &Plan, new: &Plan) -> Changes {
         }
     }
     found
+}
+
+/// A drill that may burn more is halted later.
+fn allowances_widen(old: &Plan, new: &Plan, found: &mut Changes) {
+    let known = by_name(&new.slos, |slo| &slo.name);
+    for slo in &old.slos {
+        let Some(was) = slo.allowance else { continue };
+        let name = &slo.name;
+        match known.get(&**name).map(|slo| slo.allowance) {
+            None => found.widened.push(format!("SLO `{name}` is gone, and its allowance of {was}")),
+            Some(None) => found.widened.push(format!("SLO `{name}`: no allowance (was {was})")),
+            Some(Some(is)) if is > was => {
+                found.widened.push(format!("SLO `{name}`: allowance {was} → {is}"));
+            }
+            Some(Some(_)) => {}
+        }
+    }
 }
 
 fn whole(old: &Plan, new: &Plan, found: &mut Changes) {

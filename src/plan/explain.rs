@@ -101,9 +101,8 @@ impl Question {
     }
 }
 
-fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    let known: Vec<&str> = known.collect();
-    format!("there is no {what} `{name}`; there is {}", known.join(", "))
+fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
+    format!("there is no {what} `{name}`; {}", crate::document::instead(name, known))
 }
 
 /// Something that does not apply, and why.

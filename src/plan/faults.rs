@@ -321,12 +321,15 @@ pub(super) fn max_faulted(
     notes: &mut Diagnostics,
 ) {
     let Some(limit) = &scenario.safety.max_faulted else { return };
+    let most = active.last().map_or(0, |(id, _)| usize::from(*id) + 1);
+    let mut by_id = vec![None; most];
+    for (id, fault) in active.iter().filter(|(_, fault)| fault.enabled) {
+        by_id[usize::from(*id)] = Some(fault);
+    }
     for route in covered.routes.iter() {
         let mut streams: HashMap<&str, f64> = HashMap::new();
-        for (_, fault) in active.iter().filter(|(id, _)| route.faults.contains(id)) {
-            if !fault.enabled {
-                continue;
-            }
+        let here = route.faults.iter().filter_map(|id| *by_id.get(usize::from(*id))?);
+        for fault in here {
             let chance = match fault.who {
                 Who::All | Who::First(_) => 1.0,
                 Who::Probability { share, .. } => share.as_f64(),

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use crate::diagnostic::Secrets;
 use crate::fault;
-use crate::scenario::{Clock, Population, StatusPattern};
 pub use crate::scenario::{HostHeader, Protocol};
 use crate::units::Share;
 
+mod alert_warnings;
+mod alerts;
 mod compile;
+mod composites;
 pub mod condition;
 pub mod diff;
 pub mod explain;
@@ -19,6 +21,7 @@ mod faults;
 pub mod matcher;
 mod patterns;
 mod phases;
+mod promise;
 pub mod proxy;
 mod routes;
 mod safety;
@@ -30,6 +33,7 @@ mod warnings;
 pub use compile::compile;
 pub use condition::{Asked, Conditions, SKIP, Selector};
 pub use matcher::{Matcher, Rule, Segment};
+pub use promise::{Alerts, Composite, Production, Sli, SliceTarget, Slices, Slo};
 pub use proxy::Proxy;
 pub use safety::Safety;
 pub use slos::BAD_STATUS;
@@ -61,7 +65,10 @@ pub struct Plan {
     pub faults: Box<[Arc<Fault>]>,
     /// In the order they run; never empty. Without `[[phases]]` there is one, [`DRILL`].
     pub phases: Box<[Phase]>,
+    /// Those of the file, then the composites whose mode is `all`.
     pub slos: Box<[Slo]>,
+    /// The composites that are worked out from their members.
+    pub composites: Box<[Composite]>,
     pub matcher: Matcher,
     /// What came from the environment: nothing that is told of the plan's conditions holds it.
     pub secrets: Secrets,
@@ -207,33 +214,14 @@ impl std::fmt::Display for Who {
     }
 }
 
-#[derive(Debug, PartialEq)]
-pub struct Slo {
-    pub name: Arc<str>,
-    /// The routes it counts, by name, in the plan's order.
-    pub counts: Box<[Arc<str>]>,
-    /// Strictly between 0 and 1.
-    pub objective: Share,
-    /// Default 28 days.
-    pub window: Duration,
-    pub sli: Sli,
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Sli {
-    Availability {
-        bad_status: Box<[StatusPattern]>,
-        exclude_status: Box<[StatusPattern]>,
-        abandoned_after: Duration,
-    },
-    Latency {
-        threshold: Duration,
-        of: Population,
-        clock: Clock,
-    },
-}
-
 impl Plan {
+    /// How long the drill injects at most: all of its phases, or `max_drill`. `None`: without end.
+    pub fn length(&self) -> Option<Duration> {
+        let phases = self.phases.iter().map(|phase| phase.length).sum::<Option<Duration>>();
+        let phases = phases.filter(|_| self.is_phased());
+        phases.into_iter().chain(self.safety.max_drill).min()
+    }
+
     /// The user wrote `[[phases]]`.
     pub fn is_phased(&self) -> bool {
         // A phase that somebody wrote has an end.

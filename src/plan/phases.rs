@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::compile::unknown;
 use super::faults::{self, Covered, Groups};
 use super::patterns::Patterns;
-use super::{AFTER, BEFORE, DRILL, Fault, FaultId, Phase, Who};
+use super::{AFTER, BEFORE, DRILL, Fault, FaultId, Phase, Safety, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::scenario::{FaultSpec, PhaseSpec, Scenario};
 use crate::units::{Share, show_duration};
@@ -20,6 +20,7 @@ pub(super) fn compile(
     covered: &Covered<'_>,
     faults: &[Arc<Fault>],
     patterns: &Patterns,
+    safety: &Safety,
     notes: &mut Diagnostics,
 ) -> Vec<Phase> {
     let all = || faults.iter().enumerate().map(|(id, fault)| (id as FaultId, Arc::clone(fault)));
@@ -85,7 +86,7 @@ pub(super) fn compile(
             Diagnostic::warning(spec.name.at, message).hint("name it in some phase's `faults`"),
         );
     }
-    longer_than_the_drill(scenario, notes);
+    longer_than_the_drill(scenario, safety, notes);
     phases
 }
 
@@ -209,12 +210,8 @@ fn ramps(spec: &PhaseSpec, active: &[(FaultId, Arc<Fault>)], notes: &mut Diagnos
     }
 }
 
-fn longer_than_the_drill(scenario: &Scenario, notes: &mut Diagnostics) {
-    let longest = match scenario.safety.max_drill.as_ref().map(|limit| limit.value) {
-        Some(crate::scenario::Limit::None) => return,
-        Some(crate::scenario::Limit::After(longest)) => longest,
-        None => Duration::from_hours(4),
-    };
+fn longer_than_the_drill(scenario: &Scenario, safety: &Safety, notes: &mut Diagnostics) {
+    let Some(longest) = safety.max_drill else { return };
     let mut begins = Duration::ZERO;
     for spec in &scenario.phases {
         if begins >= longest {

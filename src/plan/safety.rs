@@ -57,6 +57,12 @@ pub(super) fn compile(spec: &SafetySpec, notes: &mut Diagnostics) -> Safety {
         Some(Limit::None) => None,
         Some(Limit::After(limit)) => Some(limit),
     };
+    if let Some(limit) = spec.max_drill.as_ref()
+        && max_drill.is_some_and(|limit| limit.is_zero())
+    {
+        let note = Diagnostic::error(limit.at, "a drill of no time injects nothing");
+        notes.push(note.hint("for example `1h`, or `none` for a drill that somebody ends"));
+    }
     Safety {
         environments: spec.environments.iter().map(|name| name.value.clone()).collect(),
         max_drill,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile::unknown;
-use super::{Route, Service, Sli, Slo, SloId};
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::scenario::{Scenario, SliSpec, SloSpec, StatusPattern};
+use super::{Route, Service, Sli, Slo, SloId, alerts};
+use crate::diagnostic::{Diagnostic, Diagnostics, Located};
+use crate::scenario::{Scenario, SliSpec, SloSpec, StatusPattern, TierSpec};
 use crate::units::Share;
 
 const WINDOW: Duration = Duration::from_secs(28 * 86_400);
@@ -36,18 +36,28 @@ pub(super) fn compile(
         for route in &counted {
             by_route[*route].push(slos.len() as SloId);
         }
-        let objective = objective(spec, notes);
+        let tier = spec.tier.as_ref().and_then(|name| written_tier(name, scenario));
+        let objective = objective(spec, scenario, notes);
         let sli = sli(spec, notes);
+        let window = spec.window.as_ref().map_or(WINDOW, |window| window.value);
         slos.push(Slo {
             name: spec.name.value.as_str().into(),
             counts: counted.iter().map(|route| Arc::clone(&routes[*route].name)).collect(),
             objective: objective.unwrap_or(Share::ONE),
-            window: spec.window.as_ref().map_or(WINDOW, |window| window.value),
+            window,
             sli: sli.unwrap_or(Sli::Availability {
                 bad_status: Box::default(),
                 exclude_status: Box::default(),
                 abandoned_after: Duration::ZERO,
             }),
+            slices: alerts::slices(spec, notes),
+            alerts: alerts::alerts(spec, window, notes),
+            production: alerts::production(spec),
+            allowance: alerts::allowance(
+                spec,
+                tier.and_then(|tier| tier.allowance.as_ref()),
+                notes,
+            ),
         });
         if let Some(window) = spec.window.as_ref().filter(|window| window.value.is_zero()) {
             notes.push(
@@ -97,25 +107,27 @@ fn counts(
     found
 }
 
-fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
-    if let Some(objective) = &spec.objective {
-        if objective.value == Share::ZERO || objective.value == Share::ONE {
-            let why = if objective.value == Share::ONE {
-                "at 100% there is no error budget to spend; try `99.9%`"
-            } else {
-                "at 0% nothing is promised; try `99.9%`"
-            };
-            notes.push(
-                Diagnostic::error(objective.at, "an objective lies strictly between 0% and 100%")
-                    .hint(why),
-            );
-            return None;
-        }
-        return Some(objective.value);
-    }
-    if spec.objective_at.is_some() {
+fn written_tier<'s>(name: &Located<String>, scenario: &'s Scenario) -> Option<&'s TierSpec> {
+    scenario.tiers.iter().find(|tier| tier.name.value == name.value)
+}
+
+fn objective(spec: &SloSpec, scenario: &Scenario, notes: &mut Diagnostics) -> Option<Share> {
+    if spec.objective.is_none() && spec.objective_at.is_some() {
         // It has been reported where it was read.
         return None;
+    }
+    if let Some(name) = &spec.tier {
+        let built_in = TIERS.iter().map(|(name, _)| *name);
+        let own = scenario.tiers.iter().map(|tier| tier.name.value.as_str());
+        let mut known: Vec<&str> = built_in.chain(own).collect();
+        known.dedup();
+        if !known.contains(&name.value.as_str()) {
+            notes.push(unknown("tier", name, &known));
+            return None;
+        }
+    }
+    if let Some(objective) = &spec.objective {
+        return strictly_within(objective, notes);
     }
     let Some(tier) = &spec.tier else {
         notes.push(
@@ -127,13 +139,32 @@ fn objective(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Share> {
         );
         return None;
     };
-    let known = TIERS.map(|(name, _)| name);
-    if let Some((_, billionths)) = TIERS.iter().find(|(name, _)| *name == tier.value) {
-        Share::from_billionths(*billionths)
-    } else {
-        notes.push(unknown("tier", tier, &known));
-        None
+    let written = written_tier(tier, scenario);
+    if let Some(objective) = written.and_then(|tier| tier.objective.as_ref()) {
+        return strictly_within(objective, notes);
     }
+    if let Some((_, billionths)) = TIERS.iter().find(|(name, _)| *name == tier.value) {
+        return Share::from_billionths(*billionths);
+    }
+    let message = format!("tier `{}` has no `objective`, and this SLO has none either", tier.value);
+    let note = Diagnostic::error(tier.at, message);
+    notes.push(match written {
+        Some(written) => note.also(written.name.at, "the tier"),
+        None => note,
+    });
+    None
+}
+
+fn strictly_within(objective: &Located<Share>, notes: &mut Diagnostics) -> Option<Share> {
+    let why = match objective.value {
+        Share::ONE => "at 100% there is no error budget to spend; try `99.9%`",
+        Share::ZERO => "at 0% nothing is promised; try `99.9%`",
+        within => return Some(within),
+    };
+    notes.push(
+        Diagnostic::error(objective.at, "an objective lies strictly between 0% and 100%").hint(why),
+    );
+    None
 }
 
 fn sli(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Sli> {
@@ -152,6 +183,11 @@ fn sli(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Sli> {
                     .map_or(Duration::from_secs(1), |after| after.value),
             }
         }
+        SliSpec::Throughput { .. } => Sli::Availability {
+            bad_status: BAD_STATUS.into(),
+            exclude_status: Box::default(),
+            abandoned_after: Duration::from_secs(1),
+        },
         SliSpec::Latency { threshold, of, clock } => {
             if threshold.value.is_zero() {
                 notes.push(

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Fault, Plan, Route, Rule, Segment};
+use super::{Fault, FaultId, Plan, Route, Rule, Segment};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::scenario::{FaultSpec, Scenario};
 
@@ -17,10 +17,12 @@ pub(super) fn find(scenario: &Scenario, plan: &Plan, notes: &mut Diagnostics) {
     if scenario.routes.is_empty() {
         second_to_none(scenario, plan, notes);
     }
-    for (spec, fault) in scenario.faults.iter().zip(&plan.faults) {
-        never_hits(spec, fault, plan, notes);
-        covers_health(scenario, spec, fault, plan, notes);
+    for (id, (spec, fault)) in scenario.faults.iter().zip(&plan.faults).enumerate() {
+        let id = id as FaultId;
+        never_hits(spec, (id, fault), plan, notes);
+        covers_health(scenario, spec, (id, fault), plan, notes);
     }
+    super::alert_warnings::find(scenario, plan, notes);
     let injects = |phase: &super::Phase| phase.faults.iter().any(|(_, fault)| fault.enabled);
     if let Some(first) = scenario.phases.first()
         && !scenario.faults.is_empty()
@@ -66,12 +68,17 @@ fn second_to_none(scenario: &Scenario, plan: &Plan, notes: &mut Diagnostics) {
     }
 }
 
-fn covered<'p>(fault: &'p Fault, plan: &'p Plan) -> impl Iterator<Item = &'p Route> {
-    plan.routes.iter().filter(|route| fault.covers.contains(&route.name))
+fn covered(id: FaultId, plan: &Plan) -> impl Iterator<Item = &Route> {
+    plan.routes.iter().filter(move |route| route.faults.binary_search(&id).is_ok())
 }
 
 /// `only` and the routes ask for different methods.
-fn never_hits(spec: &FaultSpec, fault: &Fault, plan: &Plan, notes: &mut Diagnostics) {
+fn never_hits(
+    spec: &FaultSpec,
+    (id, fault): (FaultId, &Fault),
+    plan: &Plan,
+    notes: &mut Diagnostics,
+) {
     let (Some(written), wanted) = (spec.only.methods.first(), &fault.only.methods) else { return };
     let meets = |route: &Route| {
         let methods = route.rule.as_ref().map(|rule| &rule.conditions.methods);
@@ -79,7 +86,7 @@ fn never_hits(spec: &FaultSpec, fault: &Fault, plan: &Plan, notes: &mut Diagnost
             methods.is_empty() || methods.iter().any(|method| wanted.contains(method))
         })
     };
-    if !fault.covers.is_empty() && !covered(fault, plan).any(meets) {
+    if !fault.covers.is_empty() && !covered(id, plan).any(meets) {
         let message = format!("fault `{}` can never hit", fault.name);
         notes.push(
             Diagnostic::warning(written.at, message).label("none of its routes has such requests"),
@@ -91,7 +98,7 @@ fn never_hits(spec: &FaultSpec, fault: &Fault, plan: &Plan, notes: &mut Diagnost
 fn covers_health(
     scenario: &Scenario,
     spec: &FaultSpec,
-    fault: &Fault,
+    (id, fault): (FaultId, &Fault),
     plan: &Plan,
     notes: &mut Diagnostics,
 ) {
@@ -112,7 +119,7 @@ fn covers_health(
             )
         })
     };
-    if fault.enabled && !named(plan) && covered(fault, plan).any(wild) {
+    if fault.enabled && !named(plan) && covered(id, plan).any(wild) {
         let message = format!("fault `{}` hits health checks too", fault.name);
         notes.push(
             Diagnostic::warning(spec.routes_at, message)

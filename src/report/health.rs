@@ -1,5 +1,6 @@
 //! What an SLO's figures mean, in one word and in one sentence.
 
+use super::budgets::Light;
 use super::view::{Slo, View};
 use super::words;
 
@@ -32,7 +33,9 @@ impl Health {
     /// What the figures say.
     pub(super) fn of(slo: &Slo) -> Self {
         let minute = slo.last_minute;
-        if slo.budget_consumed.ratio.is_some_and(|ratio| ratio >= 1.0) {
+        if slo.budget_consumed.ratio.is_some_and(|ratio| ratio >= 1.0)
+            || slo.budget.remaining_ratio.is_some_and(|left| left <= 0.0)
+        {
             return Self::Gone;
         }
         if minute.events == 0 {
@@ -63,6 +66,51 @@ impl Health {
             Self::Gone => "GONE",
         }
     }
+}
+
+/// A day: a budget that lasts longer leaves time to think.
+const SOON: f64 = 86_400.0;
+/// Of a budget of which less is left.
+const LOW: f64 = 0.25;
+
+/// Red: the budget is gone, or a page would be firing. Amber: a ticket would be, or less than a
+/// quarter is left, or it is gone within a day at this rate, or nobody can tell. Grey: no data.
+/// Green: the rest.
+pub(super) fn light(slo: &Slo) -> Light {
+    let firing = |severity: &str| {
+        let tiers = &slo.alerts.tiers;
+        tiers.iter().find(|tier| tier.state == "firing" && tier.severity == severity)
+    };
+    let (colour, word, why) = match Health::of(slo) {
+        _ if slo.budget.remaining_ratio.is_some_and(|left| left <= 0.0) => {
+            ("red", "GONE", "the budget is gone".to_owned())
+        }
+        Health::Gone => ("red", "GONE", "the budget is gone".to_owned()),
+        health => {
+            if let Some(tier) = firing("page") {
+                let what = format!("production would be paged: {}", tier.name);
+                ("red", "PAGE", what)
+            } else if health == Health::NoTraffic {
+                ("grey", "NO TRAFFIC", "nothing was counted for a minute".to_owned())
+            } else if let Some(tier) = firing("ticket") {
+                ("amber", "TICKET", format!("production would have a ticket: {}", tier.name))
+            } else if let Some(left) = slo.budget.remaining_ratio.filter(|left| *left < LOW) {
+                ("amber", "LOW", format!("{} of the budget is left", words::budget_share(left)))
+            } else if health == Health::Unsure {
+                ("amber", "UNSURE", "too few events to tell".to_owned())
+            } else if let Some(left) = slo
+                .time_to_exhaustion_seconds
+                .filter(|left| *left < SOON && health == Health::Burning)
+            {
+                let why = format!("at this rate the budget is gone in {}", words::estimate(left));
+                ("amber", "BURNING", why)
+            } else {
+                let word = if health == Health::Burning { "SPENDING" } else { health.word() };
+                ("green", word, "the budget lasts for more than a day at this rate".to_owned())
+            }
+        }
+    };
+    Light { colour: colour.to_owned(), word: word.to_owned(), why }
 }
 
 /// What goes on and what the drill has cost, for somebody who has never seen an error budget:

@@ -1,12 +1,15 @@
 //! Fills a [`View`] from what runs. The one place that knows both sides: a figure that the drill
 //! learns to tell is put into the view here, and shown everywhere.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use super::budgets::{Forecasts, Light};
+use super::figures::{self, Bases};
+use super::health;
 use super::view::{
     Consumed, Events, Fault, Halt, Hits, Note, Operations, Override, Pending, Phase, PhaseCounts,
     PhaseFault, PhaseSlo, Reload, Slo, View,
@@ -15,8 +18,10 @@ use crate::budget;
 use crate::drill::control::Standing;
 use crate::drill::reload::{Reloads, Report};
 use crate::drill::state::{Halt as Halted, Position};
+use crate::drill::watch::Figures;
 use crate::drill::{Control, Stage};
 use crate::plan::{FaultId, Plan, Who};
+use crate::sli::estimate::{Harms, Part};
 use crate::sli::snapshot::FaultCounts;
 use crate::sli::{Counts, SloCounts, Snapshot};
 use crate::units::show_duration;
@@ -25,6 +30,7 @@ use crate::units::show_duration;
 const NOW: u64 = 10;
 /// What "at this rate" looks back on: ten seconds hold too few bad events to tell a rate from.
 const MINUTE: u64 = 60;
+const WHOLE_MINUTE: Duration = Duration::from_secs(MINUTE);
 
 /// The drill as it runs.
 #[derive(Debug)]
@@ -37,12 +43,23 @@ pub struct Live {
     pub instance: Value,
     /// When counting began.
     pub began: Instant,
+    /// What the faults of the plan in force do, once somebody has asked.
+    pub harms: Mutex<Option<Arc<Harms>>>,
 }
 
 impl Live {
     /// Requests that faults hold now.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// What the faults of a plan do: worked out once a plan.
+    fn harms(&self, plan: &Arc<Plan>) -> Arc<Harms> {
+        let mut known = self.harms.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(harms) if Arc::ptr_eq(harms.plan(), plan) => Arc::clone(harms),
+            _ => Arc::clone(known.insert(Arc::new(Harms::of(Arc::clone(plan))))),
+        }
     }
 
     /// The drill at a glance.
@@ -59,6 +76,20 @@ impl Live {
         let slos = snapshot.slos.iter().enumerate();
         let faults = snapshot.faults.iter().enumerate();
         let longest = plan.safety.max_drill.filter(|_| !standing.over);
+        let harms = self.harms(plan);
+        let to_come = to_come(stage, &standing);
+        let slos: Vec<Slo> = slos
+            .map(|(at, counts)| Slo {
+                services: services(plan, |route| plan.slos[at].counts.contains(&route.name)),
+                ..slo(
+                    &Asked { plan, at, counts, recorded, harms: &harms, to_come: &to_come },
+                    events(ledger.recent(&counts.name, second, NOW), counts),
+                    events(ledger.recent(&counts.name, second, MINUTE), counts),
+                    control.figures(&counts.name).as_ref(),
+                    control.began(),
+                )
+            })
+            .collect();
         View {
             name: plan.name.clone(),
             hypothesis: plan.hypothesis.clone(),
@@ -86,17 +117,8 @@ impl Live {
                 .iter()
                 .map(|(reason, count)| ((*reason).to_owned(), *count))
                 .collect(),
-            slos: slos
-                .map(|(at, counts)| Slo {
-                    services: services(plan, |route| plan.slos[at].counts.contains(&route.name)),
-                    ..slo(
-                        counts,
-                        events(ledger.recent(&counts.name, second, NOW), counts),
-                        events(ledger.recent(&counts.name, second, MINUTE), counts),
-                        recorded,
-                    )
-                })
-                .collect(),
+            composites: figures::composites(plan, &slos),
+            slos,
             faults: faults
                 .map(|(at, counts)| Fault {
                     services: services(plan, |route| {
@@ -116,7 +138,7 @@ impl Live {
                     recovered: counts.recovered,
                 })
                 .collect(),
-            phases: if plan.is_phased() { phases(&snapshot, &standing) } else { Vec::new() },
+            phases: if plan.is_phased() { phases(plan, &snapshot, &standing) } else { Vec::new() },
             generation: reloads.generation,
             watched: reloads.watched,
             scenario_wrong: reloads.wrong,
@@ -168,22 +190,50 @@ fn events(seen: Counts, slo: &SloCounts) -> Events {
     }
 }
 
-fn slo(counts: &SloCounts, now: Events, last_minute: Events, recorded: Duration) -> Slo {
+/// One SLO of a plan, and what is known of it.
+struct Asked<'a> {
+    plan: &'a Plan,
+    at: usize,
+    counts: &'a SloCounts,
+    recorded: Duration,
+    harms: &'a Harms,
+    to_come: &'a [Part<'a>],
+}
+
+fn slo(
+    asked: &Asked<'_>,
+    now: Events,
+    last_minute: Events,
+    figures: Option<&Figures>,
+    began: SystemTime,
+) -> Slo {
+    let Asked { plan, counts, recorded, .. } = *asked;
+    let promised = &plan.slos[asked.at];
     let (objective, window) = (counts.objective, counts.window);
-    let consumed = |bad| budget::consumed_scaled(bad, counts.total(), objective, recorded, window);
-    let ratio = consumed(counts.bad());
-    let exhaustion = last_minute.burn_rate.and_then(|rate| {
-        budget::time_to_exhaustion(rate, budget::remaining(ratio.unwrap_or(0.0)), window)
-    });
-    Slo {
+    let (bad, n) = (counts.bad(), counts.total());
+    let bases = Bases { slo: promised, n, elapsed: recorded };
+    let budget = bases.budget(bad);
+    let remaining = budget.remaining_ratio.unwrap_or(1.0);
+    let minute = Bases { n: last_minute.events, elapsed: recorded.min(WHOLE_MINUTE), ..bases };
+    let per_second = minute.told(last_minute.bad).map(|ratio| ratio / minute.elapsed.as_secs_f64());
+    let exhaustion = match per_second {
+        Some(rate) if rate > 0.0 => Some((remaining / rate).max(0.0)),
+        _ if remaining <= 0.0 => Some(0.0),
+        _ => None,
+    };
+    let rate = n as f64 / recorded.as_secs_f64();
+    let drill = (!asked.to_come.is_empty() && n > 0 && promised.slices.is_none())
+        .then(|| asked.harms.estimate(asked.at, asked.to_come.iter().copied(), rate))
+        .and_then(|estimate| figures::at_the_end(bases, bad, &estimate));
+    let mut slo = Slo {
         name: counts.name.to_string(),
         services: Vec::new(),
         objective: objective.as_f64(),
         window_seconds: window.as_secs(),
         window: show_duration(window),
-        total: counts.total(),
+        total: n,
         good: counts.good,
-        bad: counts.bad(),
+        bad,
         injected: counts.injected,
         masked: counts.masked,
         organic: counts.organic,
@@ -194,16 +244,51 @@ fn slo(counts: &SloCounts, now: Events, last_minute: Events, recorded: Duration)
             .collect(),
         now,
         last_minute,
-        burn_rate: budget::burn_rate(counts.bad(), counts.total(), objective),
-        budget_consumed: Consumed {
-            basis: "scaled".to_owned(),
-            ratio,
-            injected_ratio: consumed(counts.injected),
-            masked_ratio: consumed(counts.masked),
-            organic_ratio: consumed(counts.organic),
+        burn_rate: budget::burn_rate(bad, n, objective),
+        budget_consumed: consumed(bases, counts.counts),
+        time_to_exhaustion_seconds: exhaustion.filter(|seconds| seconds.is_finite()),
+        unit: if promised.slices.is_some() { "slices" } else { "requests" }.to_owned(),
+        light: Light::default(),
+        budget,
+        alerts: figures::alerts(promised, figures, began),
+        forecasts: Forecasts {
+            exhaustion: figures
+                .map(|figures| figures::exhaustion(bases, bad, figures))
+                .unwrap_or_default(),
+            drill,
         },
-        time_to_exhaustion_seconds: exhaustion.map(|time| time.as_secs_f64()),
+        confidence: figures::confidence(counts),
+        collateral: figures::collateral(counts, plan),
+    };
+    slo.light = health::light(&slo);
+    slo
+}
+
+fn consumed(bases: Bases<'_>, counts: Counts) -> Consumed {
+    Consumed {
+        basis: bases.basis().to_owned(),
+        ratio: bases.told(counts.bad()),
+        injected_ratio: bases.told(counts.injected),
+        masked_ratio: bases.told(counts.masked),
+        organic_ratio: bases.told(counts.organic),
     }
+}
+
+/// What is left of the running phase, and the phases after it, of those that end by themselves.
+fn to_come<'s>(stage: &'s Stage, standing: &Standing) -> Vec<Part<'s>> {
+    if standing.over || !stage.plan.is_phased() {
+        return Vec::new();
+    }
+    let (running, next) = match stage.position {
+        Position::Before => (None, 0),
+        Position::Phase(at) => (stage.phase().zip(standing.phase_left), usize::from(at) + 1),
+        Position::After => return Vec::new(),
+    };
+    let running = running.map(|(phase, left)| Part { phase, seconds: left.as_secs_f64() });
+    let next = stage.plan.phases[next.min(stage.plan.phases.len())..]
+        .iter()
+        .filter_map(|phase| Some(Part { phase, seconds: phase.length?.as_secs_f64() }));
+    running.into_iter().chain(next).collect()
 }
 
 fn fault(
@@ -275,7 +360,7 @@ fn next_phase(stage: &Stage) -> Option<String> {
 }
 
 /// What each phase saw, in the order they were first met; the running one last.
-fn phases(snapshot: &Snapshot, standing: &Standing) -> Vec<PhaseCounts> {
+fn phases(plan: &Plan, snapshot: &Snapshot, standing: &Standing) -> Vec<PhaseCounts> {
     let mut told: Vec<PhaseCounts> = standing
         .recorded
         .iter()
@@ -283,7 +368,13 @@ fn phases(snapshot: &Snapshot, standing: &Standing) -> Vec<PhaseCounts> {
             let requests = snapshot.phases.iter().find(|seen| seen.phase == *name);
             let slos = snapshot.slos.iter().filter_map(|slo| {
                 let seen = slo.phases.iter().find(|seen| seen.phase == *name)?;
-                (seen.counts.total() > 0).then(|| phase_slo(slo, seen.counts, *recorded))
+                let promised = plan.slos.iter().find(|known| known.name == slo.name)?;
+                let (n, elapsed) = (seen.counts.total(), *recorded);
+                (n > 0).then(|| PhaseSlo {
+                    name: slo.name.to_string(),
+                    events: events(seen.counts, slo),
+                    budget_consumed: consumed(Bases { slo: promised, n, elapsed }, seen.counts),
+                })
             });
             let faults = snapshot.all_faults().filter_map(|fault| {
                 let seen = fault.phases.iter().find(|seen| seen.phase == *name)?;
@@ -304,22 +395,6 @@ fn phases(snapshot: &Snapshot, standing: &Standing) -> Vec<PhaseCounts> {
         told.push(running);
     }
     told
-}
-
-fn phase_slo(slo: &SloCounts, counts: Counts, recorded: Duration) -> PhaseSlo {
-    let (bad, total) = (counts.bad(), counts.total());
-    let consumed = |bad| budget::consumed_scaled(bad, total, slo.objective, recorded, slo.window);
-    PhaseSlo {
-        name: slo.name.to_string(),
-        events: events(counts, slo),
-        budget_consumed: Consumed {
-            basis: "scaled".to_owned(),
-            ratio: consumed(bad),
-            injected_ratio: consumed(counts.injected),
-            masked_ratio: consumed(counts.masked),
-            organic_ratio: consumed(counts.organic),
-        },
-    }
 }
 
 fn reload(report: &Report) -> Reload {
@@ -346,7 +421,7 @@ fn reload(report: &Report) -> Reload {
 }
 
 /// As RFC 3339 has it.
-fn time(at: SystemTime) -> String {
+pub(super) fn time(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map(|when| when.to_string()).unwrap_or_default()
 }
 
@@ -371,19 +446,38 @@ mod tests {
         }
     }
 
+    fn shown(more: &str, counts: &SloCounts, minute: Events) -> Slo {
+        let text = format!(
+            "[proxy]\nupstream = \"http://127.0.0.1:9000\"\n[slos.pay]\nobjective = \"99.9%\"\n\
+             sli.availability = {{}}\n{more}"
+        );
+        let (scenario, _) = crate::scenario::read(vec![("t".to_owned(), text)], &[]);
+        let (plan, notes) = crate::plan::compile(&scenario);
+        let plan = Arc::new(plan.unwrap_or_else(|| panic!("{notes:?}")));
+        let harms = Harms::of(Arc::clone(&plan));
+        let recorded = Duration::from_secs(600);
+        let asked = Asked { plan: &plan, at: 0, counts, recorded, harms: &harms, to_come: &[] };
+        slo(&asked, minute, minute, None, SystemTime::UNIX_EPOCH)
+    }
+
+    fn close(a: Option<f64>, b: f64) {
+        assert!((a.unwrap() - b).abs() <= 5e-7 * b.max(1.0), "{a:?} {b}");
+    }
+
+    const MINUTE_OF_20: Events = Events {
+        events: 3_000,
+        bad: 60,
+        injected: 40,
+        masked: 0,
+        organic: 20,
+        burn_rate: Some(20.0),
+    };
+
     /// Slo-maths V8: ten minutes at 50 a second with 600 bad of 30,000.
     #[test]
     fn the_bill_is_split_by_cause() {
-        let minute = Events {
-            events: 3_000,
-            bad: 60,
-            injected: 40,
-            organic: 20,
-            burn_rate: Some(20.0),
-            ..Events::default()
-        };
-        let slo = slo(&counts(29_400, 400, 200), minute, minute, Duration::from_secs(600));
-        let close = |a: Option<f64>, b: f64| assert!((a.unwrap() - b).abs() <= 5e-7, "{a:?} {b}");
+        let slo = shown("", &counts(29_400, 400, 200), MINUTE_OF_20);
+        assert_eq!(slo.budget_consumed.basis, "scaled");
         close(slo.budget_consumed.ratio, 0.004_960);
         close(slo.budget_consumed.injected_ratio, 0.004_960 * 2.0 / 3.0);
         close(slo.budget_consumed.organic_ratio, 0.004_960 / 3.0);
@@ -391,5 +485,27 @@ mod tests {
         close(slo.time_to_exhaustion_seconds, (1.0 - 0.004_960_317_46) * 2_419_200.0 / 20.0);
         assert_eq!((slo.total, slo.bad, slo.window.as_str()), (30_000, 600, "28d"));
         assert_eq!(slo.excluded["client_gone"], 3);
+        assert_eq!(slo.budget.more_drills, Some(200));
+        assert_eq!((slo.budget.consumed_before_ratio, slo.budget.absolute_ratio), (None, None));
+        assert_eq!(slo.confidence.verdict, "fail");
+    }
+
+    /// The same drill against production's traffic, four times as much, and its past.
+    #[test]
+    fn production_is_the_other_basis() {
+        let production = "production = { rate = \"200/s\", consumed = \"18%\" }\n";
+        let slo = shown(production, &counts(29_400, 400, 200), MINUTE_OF_20);
+        assert_eq!(slo.budget_consumed.basis, "absolute");
+        close(slo.budget_consumed.ratio, 0.001_240);
+        close(slo.budget.scaled_ratio, 0.004_960);
+        close(slo.budget.absolute_ratio, 0.001_240);
+        close(slo.budget.remaining_ratio, 1.0 - 0.18 - 0.001_240);
+        // r · B / λ, at one bad event a second.
+        let left = (1.0 - 0.18) * 483_840.0 - 600.0;
+        close(slo.time_to_exhaustion_seconds, left);
+        assert_eq!(slo.budget.more_drills, Some(660));
+        let gone = shown("production = { consumed = \"100%\" }\n", &counts(9, 1, 0), MINUTE_OF_20);
+        assert_eq!(gone.time_to_exhaustion_seconds, Some(0.0));
+        assert_eq!((gone.light.colour.as_str(), gone.budget.more_drills), ("red", Some(0)));
     }
 }

@@ -5,6 +5,7 @@
 
 use super::health::{FEWEST, Health, causes, elsewhere, sentence};
 use super::line::{Canvas, Line, Tone, elide, fit, table, table_width, wrap};
+use super::told;
 use super::view::{Events, Fault, Slo, View};
 use super::words::{self, clean, named, thousands};
 
@@ -311,7 +312,22 @@ fn name_of(slo: &Slo, view: &View) -> String {
     }
 }
 
-fn badge(health: Health, canvas: &Canvas) -> (Tone, &'static str) {
+/// Tone, shape and word: the light's, which knows of alerts as well.
+fn badge(slo: &Slo, canvas: &Canvas) -> (Tone, &'static str, String) {
+    let health = Health::of(slo);
+    let (tone, mark) = shape(health, canvas);
+    let light = &slo.light;
+    let (tone, mark) = match (light.word.as_str(), light.colour.as_str()) {
+        ("PAGE", _) => (Tone::Bad, canvas.mark("✗", "X")),
+        ("TICKET" | "LOW", _) => (Tone::Warn, canvas.mark("▲", "!")),
+        ("SPENDING", _) => (Tone::Good, canvas.mark("▽", "v")),
+        _ => (tone, mark),
+    };
+    let word = if light.word.is_empty() { health.word().to_owned() } else { clean(&light.word) };
+    (tone, mark, word)
+}
+
+fn shape(health: Health, canvas: &Canvas) -> (Tone, &'static str) {
     match health {
         Health::NoTraffic => (Tone::Faint, canvas.mark("·", "-")),
         Health::Fine => (Tone::Good, canvas.mark("✓", "+")),
@@ -327,18 +343,18 @@ fn badge(health: Health, canvas: &Canvas) -> (Tone, &'static str) {
 fn slos(view: &View, canvas: &Canvas) -> Vec<Vec<Line>> {
     let mut lines = figures(view, canvas).into_iter();
     let told = view.slos.iter().map(|slo| {
-        let health = Health::of(slo);
-        let (tone, mark) = badge(health, canvas);
+        let (tone, mark, word) = badge(slo, canvas);
         let first = Line::new()
-            .add(tone, format!("{mark} {}", health.word()))
+            .add(tone, format!("{mark} {word}"))
             .plain("  ")
             .plain(bar(slo.drill().causes(), canvas));
-        let mut block = wrap(
-            first,
-            &sentence(slo, &name_of(slo, view), &elsewhere(slo, view)),
-            canvas.columns,
-            2,
-        );
+        let mut text = sentence(slo, &name_of(slo, view), &elsewhere(slo, view));
+        let more = [told::afford(slo, "It"), told::outlook(slo), told::paged(slo)];
+        for more in more.into_iter().flatten() {
+            text.push(' ');
+            text.push_str(&more);
+        }
+        let mut block = wrap(first, &text, canvas.columns, 2);
         let figures: Vec<Line> = lines.by_ref().take(2).collect();
         if slo.total > 0 {
             block.extend(figures);
@@ -403,12 +419,12 @@ fn brief(view: &View, canvas: &Canvas, room: usize) -> Vec<Line> {
     let (shown, hidden) = pick(&view.slos, room, Health::of);
     let rows = shown.iter().map(|slo| {
         let health = Health::of(slo);
-        let (tone, mark) = badge(health, canvas);
+        let (tone, mark, word) = badge(slo, canvas);
         let now = words::good_share(slo.now.good(), slo.now.events);
         let left = slo.time_to_exhaustion_seconds.filter(|_| health == Health::Burning);
         let burned = slo.budget_consumed.ratio.filter(|_| slo.bad > 0).map(words::budget_share);
         vec![
-            Line::new().add(tone, format!("{mark} {}", health.word())),
+            Line::new().add(tone, format!("{mark} {word}")),
             Line::of(elide(clean(&slo.name), canvas.columns / 3, canvas)),
             Line::of(now.map_or("no traffic".to_owned(), |now| format!("{now} good"))),
             Line::of(
@@ -537,6 +553,7 @@ fn more(view: &View) -> Vec<Line> {
             thousands(route.recovered)
         )));
     }
+    lines.extend(view.composites.iter().map(|composite| Line::of(told::composite(composite))));
     for change in &view.overrides {
         lines.push(Line::new().add(
             Tone::Strong,

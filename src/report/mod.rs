@@ -2,11 +2,15 @@
 //! terminal shows, the line for pipes, and the closing summary. Everything but [`Live`], which
 //! fills a view from what runs, is text in, text out.
 
+pub mod budgets;
+mod figures;
 mod health;
 pub mod line;
 pub mod live;
 pub mod meter;
+mod recorded;
 pub mod summary;
+mod told;
 pub mod view;
 pub mod words;
 

@@ -2,6 +2,7 @@
 //! [`View`] in, text for people out.
 
 use super::health::{bill, causes, elsewhere};
+use super::told;
 use super::view::{Fault, Slo, View};
 use super::words::{self, clean, named, thousands};
 use crate::plan::{AFTER, BEFORE};
@@ -37,7 +38,9 @@ pub fn render(view: &View) -> String {
     if !refused.is_empty() {
         lines.push(format!("  refused by backburn: {refused}"));
     }
-    if view.slos.iter().any(|slo| slo.bad > 0) {
+    lines.extend(view.composites.iter().map(told::composite));
+    let assumed = |slo: &Slo| slo.bad > 0 && told::basis(slo).is_none();
+    if view.slos.iter().any(assumed) {
         lines.push(
             "  budgets are taken as full before the drill, and scaled to its traffic".to_owned(),
         );
@@ -60,11 +63,15 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
         return vec![format!("{title}: no traffic")];
     };
     let burn = slo.burn_rate.map_or(String::new(), words::burn);
-    let mut lines = vec![format!(
+    let mut lines = Vec::new();
+    if let Some(afford) = told::afford(slo, &clean(&slo.name)) {
+        lines.push(format!("  {afford}"));
+    }
+    lines.push(format!(
         "{title}: {good} good of {}, objective {}, burn rate {burn}",
         thousands(slo.total),
         words::objective(slo.objective)
-    )];
+    ));
     if slo.bad > 0 {
         let aside = elsewhere(slo, view);
         // What a faulted service behind it made it do is organic, and hardly its own.
@@ -73,6 +80,9 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
     }
     let budget = format!("the {} budget", words::window(slo.window_seconds));
     lines.push(format!("      cost {}", bill(slo, &budget)));
+    let said = [told::basis(slo), slo.collateral.as_ref().and_then(told::collateral)];
+    let said = said.into_iter().flatten().chain(told::verdict(slo));
+    lines.extend(said.chain(told::all_paged(slo)).map(|text| format!("      {text}")));
     for phase in &view.phases {
         let Some(part) = phase.slos.iter().find(|part| part.name == slo.name) else { continue };
         let events = part.events;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::budgets::{Alerts, Budget, Collateral, Composite, Confidence, Forecasts, Light};
+
 /// A drill, as it stands. Fields that are missing (an older instance answered) are empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -55,6 +57,8 @@ pub struct View {
     pub refused: BTreeMap<String, u64>,
     /// In file order.
     pub slos: Vec<Slo>,
+    /// Several SLOs as one.
+    pub composites: Vec<Composite>,
     /// In file order.
     pub faults: Vec<Fault>,
     /// Routes whose requests are attempts of operations.
@@ -183,9 +187,18 @@ pub struct Slo {
     /// Over the drill; `None`: no events.
     pub burn_rate: Option<f64>,
     pub budget_consumed: Consumed,
-    /// Until the budget, full before the drill, is gone at the last minute's burn rate;
-    /// `None`: it is not being spent.
+    /// Until what is left of the budget is gone at the last minute's burn rate; `None`: it is not
+    /// being spent.
     pub time_to_exhaustion_seconds: Option<f64>,
+    /// `requests` or `slices`: what its events are.
+    pub unit: String,
+    pub light: Light,
+    pub budget: Budget,
+    pub alerts: Alerts,
+    pub forecasts: Forecasts,
+    pub confidence: Confidence,
+    /// `None`: there is nothing to compare with.
+    pub collateral: Option<Collateral>,
 }
 
 impl Slo {
@@ -206,7 +219,8 @@ impl Slo {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Consumed {
-    /// `scaled`: as if the whole window had this stretch's traffic.
+    /// `scaled`: as if the whole window had this stretch's traffic. `absolute`: of the events that
+    /// production may lose.
     pub basis: String,
     /// The three causes' sum; may exceed 1.
     pub ratio: Option<f64>,

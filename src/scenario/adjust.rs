@@ -3,7 +3,7 @@
 use super::Override;
 use super::keys::{ADJUSTED_FAULT, WHOLE_FAULT};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Sources};
-use crate::document::{Content, Entry, Item, TableKeys, Value, suggest_name, tree};
+use crate::document::{Content, Entry, Item, TableKeys, Value, instead, tree};
 
 /// What is changed about one fault while the drill runs.
 #[derive(Debug)]
@@ -118,11 +118,7 @@ pub fn adjustable(path: &str) -> Result<(&str, &str), String> {
     if known().any(|name| name == first) {
         return Ok((fault, key));
     }
-    let hint = suggest_name(first, known()).map_or_else(
-        || format!("that can be {}", known().collect::<Vec<_>>().join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    Err(format!("`{first}` cannot be changed live; {hint}"))
+    Err(format!("`{first}` cannot be changed live; {}", instead(first, known())))
 }
 
 /// A table at this key of a fault is put over the old one key by key; one anywhere else takes its

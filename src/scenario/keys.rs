@@ -29,7 +29,9 @@ pub static ROOT: TableKeys = TableKeys {
         Key::new("services", Value::Named(&SERVICE), "What is proxied."),
         Key::new("routes", Value::Named(&ROUTE), "Requests told apart."),
         Key::new("faults", Value::Named(&FAULT), "What goes wrong."),
-        Key::new("slos", Value::Named(&SLO), "What is promised."),
+        Key::new("slos", Value::Named(&super::slo::SLO), "What is promised."),
+        Key::new("tiers", Value::Named(&super::slo::TIER), "What SLOs have in common."),
+        Key::new("composites", Value::Named(&super::slo::COMPOSITE), "Several SLOs as one."),
         Key::new("phases", Value::Tables(&PHASE), "Stretches of the drill, one after the other.")
             .default("one, with every enabled fault, until `max_drill`"),
     ],
@@ -244,56 +246,3 @@ static PHASE_FAULT_KEYS: [Key; ADJUSTABLE.len() + 1] = {
 pub(super) static WHOLE_FAULT: &TableKeys = &FAULT;
 /// The keys of a fault that a phase or a live override may change.
 pub(super) static ADJUSTED_FAULT: &TableKeys = &PHASE_FAULT;
-
-static SLO: TableKeys = TableKeys {
-    name: "slos.NAME",
-    doc: "What is promised, of which requests.",
-    keys: &[
-        Key::new("routes", NAMES, "Route names, or `[\"*\"]`."),
-        Key::new("service", Value::Name, "Instead of `routes`: all of a service's."),
-        Key::new("objective", Value::Share, "The share that has to be good.").default("the tier's"),
-        Key::new("window", Value::Duration, "Over how long.").default("\"28d\""),
-        Key::new("tier", Value::Name, "`gold`, `silver`, `bronze`."),
-        Key::new("sli", Value::OneOf(&SLI), "What good means.").required(),
-    ],
-    short: None,
-};
-
-static SLI: TableKeys = TableKeys {
-    name: "slos.NAME.sli",
-    doc: "What good means.",
-    keys: &[
-        Key::new("availability", Value::Table(&AVAILABILITY), "An answer that is no failure."),
-        Key::new("latency", Value::Table(&LATENCY), "An answer in time."),
-    ],
-    short: None,
-};
-
-static AVAILABILITY: TableKeys = TableKeys {
-    name: "slos.NAME.sli.availability",
-    doc: "Good is an answer that is no failure.",
-    keys: &[
-        Key::new("bad_status", Value::List(&Value::Status), "What counts as a failure.")
-            .default("[\"5xx\", \"408\", \"429\"]"),
-        Key::new("exclude_status", Value::List(&Value::Status), "What is not counted at all."),
-        Key::new(
-            "abandoned_after",
-            Value::Duration,
-            "A caller that leaves later than this is bad.",
-        )
-        .default("\"1s\""),
-    ],
-    short: None,
-};
-
-static LATENCY: TableKeys = TableKeys {
-    name: "slos.NAME.sli.latency",
-    doc: "Good is an answer in time.",
-    keys: &[
-        Key::new("threshold", Value::Duration, "The longest that is good.").required(),
-        Key::new("of", Value::Word(&["good", "all"]), "Which answers count.").default("\"good\""),
-        Key::new("clock", Value::Word(&["last_byte", "first_byte"]), "When the watch stops.")
-            .default("\"last_byte\""),
-    ],
-    short: None,
-};

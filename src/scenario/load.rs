@@ -7,7 +7,7 @@ use super::Scenario;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, Sources, without_passwords};
 use crate::document::env::{self, Lookup};
 use crate::document::tree::{self, Content, Entry};
-use crate::document::{Value, closest};
+use crate::document::{Value, instead};
 
 /// The largest file that is read, in bytes.
 pub const LARGEST_FILE: u64 = 1 << 20;
@@ -138,11 +138,7 @@ fn apply(set: &str, entries: &mut Vec<Entry>, sources: &mut Sources, notes: &mut
         };
         if !names.contains(&name.as_str()) {
             let note = Diagnostic::error(*at, format!("there is no `{name}` in [{kind}]"));
-            notes.push(match closest(name, names.iter().copied()) {
-                Some(close) => note.hint(format!("did you mean `{close}`?")),
-                None if names.is_empty() => note,
-                None => note.hint(format!("there is {}", names.join(", "))),
-            });
+            notes.push(note.hint(instead(name, names.iter().copied())));
             return;
         }
     }

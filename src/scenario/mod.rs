@@ -17,6 +17,7 @@ mod merge_tests;
 mod proxy;
 mod read;
 mod service;
+mod slo;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
@@ -28,6 +29,10 @@ pub use keys::ROOT;
 pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
 pub use proxy::{LimitsSpec, ProxySpec, TimeoutsSpec};
 pub use service::Protocol;
+pub use slo::{
+    AlertTierSpec, AlertsSpec, Clock, CompositeSpec, Population, ProductionSpec, SliSpec, SloSpec,
+    TierSpec,
+};
 pub use tls::{ListenTlsSpec, ServiceTlsSpec};
 
 /// The JSON Schema (2020-12) of a scenario, for editors.
@@ -51,6 +56,8 @@ pub struct Scenario {
     pub routes: Vec<RouteSpec>,
     pub faults: Vec<FaultSpec>,
     pub slos: Vec<SloSpec>,
+    pub tiers: Vec<TierSpec>,
+    pub composites: Vec<CompositeSpec>,
     /// In the order they run.
     pub phases: Vec<PhaseSpec>,
     /// What was read, to tell later which keys a reload changes.
@@ -219,56 +226,9 @@ pub struct BurstsSpec {
     pub off: Located<Duration>,
 }
 
-#[derive(Debug, Clone)]
-pub struct SloSpec {
-    pub name: Located<String>,
-    /// Route names, or `["*"]`.
-    pub routes: Vec<Located<String>>,
-    pub service: Option<Located<String>>,
-    pub objective: Option<Located<Share>>,
-    /// Where it was written, also when it could not be read.
-    pub objective_at: Option<Place>,
-    pub window: Option<Located<Duration>>,
-    pub tier: Option<Located<String>>,
-    pub sli: Option<Located<SliSpec>>,
-}
-
-#[derive(Debug, Clone)]
-pub enum SliSpec {
-    Availability {
-        /// `"5xx"` or `"429"`; `None`: the default list.
-        bad_status: Option<Vec<Located<StatusPattern>>>,
-        exclude_status: Vec<Located<StatusPattern>>,
-        /// A caller that leaves later than this is a bad event; default 1 s.
-        abandoned_after: Option<Located<Duration>>,
-    },
-    Latency {
-        threshold: Located<Duration>,
-        of: Option<Located<Population>>,
-        clock: Option<Located<Clock>>,
-    },
-}
-
 /// An inclusive range of status codes: `"5xx"` is 500 to 599, `"429"` is 429 to 429.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusPattern {
     pub low: u16,
     pub high: u16,
-}
-
-/// Which answers a latency SLI counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Population {
-    /// Only good answers: a fast 500 must not improve latency.
-    #[default]
-    Good,
-    All,
-}
-
-/// When a latency SLI stops its watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Clock {
-    #[default]
-    LastByte,
-    FirstByte,
 }

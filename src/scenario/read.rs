@@ -2,12 +2,11 @@
 
 use super::adjust::{Adjustment, adjusted};
 use super::{
-    BurstsSpec, Clock, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, Population,
-    RouteSpec, SafetySpec, SamplingSpec, Says, Scenario, ServiceSpec, SliSpec, SloSpec,
-    StatusPattern, Widening,
+    BurstsSpec, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, RouteSpec,
+    SafetySpec, SamplingSpec, Says, Scenario, ServiceSpec, StatusPattern, Widening,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
-use crate::document::{Content, Entry, Node, Table};
+use crate::document::{Content, Entry, Node, Table, instead};
 use crate::fault;
 
 /// Reads a merged tree, with what is changed live put over its faults; what is wrong is noted, in
@@ -36,7 +35,9 @@ pub(super) fn scenario(
         services: each(&mut root, "services", service),
         routes: each(&mut root, "routes", route),
         faults: faults(&mut root, adjustments),
-        slos: each(&mut root, "slos", slo),
+        slos: each(&mut root, "slos", super::slo::slo),
+        tiers: each(&mut root, "tiers", super::slo::tier),
+        composites: each(&mut root, "composites", super::slo::composite),
         phases: phases(&mut root, written, adjustments),
         tree: entries.to_vec(),
     }
@@ -106,7 +107,8 @@ fn set(table: &mut Table<'_, '_>, faults: &[Entry], adjustments: &[Adjustment]) 
         let known: Vec<&str> = faults.iter().map(|entry| entry.name.as_str()).collect();
         let written = faults.iter().find(|entry| entry.name == name.value);
         let Some(written) = written else {
-            table.notes.push(unknown_fault(&name, &known));
+            let note = Diagnostic::error(name.at, format!("there is no fault `{}`", name.value));
+            table.notes.push(note.hint(instead(&name.value, known.iter().copied())));
             continue;
         };
         // Anything else has been noted where it stands.
@@ -130,15 +132,6 @@ fn set(table: &mut Table<'_, '_>, faults: &[Entry], adjustments: &[Adjustment]) 
         table.notes.extend(found);
     }
     read
-}
-
-fn unknown_fault(name: &Located<String>, known: &[&str]) -> Diagnostic {
-    let note = Diagnostic::error(name.at, format!("there is no fault `{}`", name.value));
-    match crate::document::suggest_name(&name.value, known.iter().copied()) {
-        Some(near) => note.hint(format!("did you mean `{near}`?")),
-        None if known.is_empty() => note.hint("the scenario has no fault at all"),
-        None => note.hint(format!("there is {}", known.join(", "))),
-    }
 }
 
 fn each<T>(
@@ -270,59 +263,7 @@ fn inject(table: &mut Table<'_, '_>) -> Vec<Located<fault::Spec>> {
     read
 }
 
-fn slo(name: Located<String>, table: &mut Table<'_, '_>) -> SloSpec {
-    SloSpec {
-        name,
-        routes: table.text_list("routes"),
-        service: table.text("service"),
-        objective_at: table.node("objective").map(|node| node.at()),
-        objective: table.share("objective"),
-        window: table.duration("window"),
-        tier: table.text("tier"),
-        sli: sli(table),
-    }
-}
-
-fn sli(table: &mut Table<'_, '_>) -> Option<Located<SliSpec>> {
-    let node = table.node("sli")?;
-    let variants = node.variants(table.notes);
-    let mut read = None;
-    for (name, node) in variants {
-        let at = node.key_at;
-        let Some(mut table) = node.table(table.notes) else { continue };
-        let value = match name {
-            "availability" => Some(availability(&mut table)),
-            _ => latency(&mut table),
-        };
-        read = read.or(value.map(|value| Located { value, at }));
-    }
-    read
-}
-
-fn availability(table: &mut Table<'_, '_>) -> SliSpec {
-    let bad_status = table.list("bad_status").map(|(_, nodes)| statuses(&nodes, table.notes));
-    let excluded = table.list("exclude_status");
-    SliSpec::Availability {
-        bad_status,
-        exclude_status: excluded.map_or_else(Vec::new, |(_, nodes)| statuses(&nodes, table.notes)),
-        abandoned_after: table.duration("abandoned_after"),
-    }
-}
-
-fn latency(table: &mut Table<'_, '_>) -> Option<SliSpec> {
-    let threshold = table.duration("threshold");
-    let of = table.word("of").map(|Located { value, at }| Located {
-        value: if value == "all" { Population::All } else { Population::Good },
-        at,
-    });
-    let clock = table.word("clock").map(|Located { value, at }| Located {
-        value: if value == "first_byte" { Clock::FirstByte } else { Clock::LastByte },
-        at,
-    });
-    Some(SliSpec::Latency { threshold: threshold?, of, clock })
-}
-
-fn statuses(nodes: &[Node<'_>], notes: &mut Diagnostics) -> Vec<Located<StatusPattern>> {
+pub(super) fn statuses(nodes: &[Node<'_>], notes: &mut Diagnostics) -> Vec<Located<StatusPattern>> {
     let read = nodes.iter().filter_map(|node| {
         let Located { value, at } = node.number_or_text(notes)?;
         let pattern = status(&value);

@@ -92,11 +92,31 @@ pub fn judge(slo: &Slo, outcome: &Outcome) -> Event {
         }
         _ => {}
     }
-    match &slo.sli {
+    by(&slo.sli, outcome)
+}
+
+fn by(sli: &Sli, outcome: &Outcome) -> Event {
+    match sli {
         Sli::Availability { bad_status, exclude_status, abandoned_after } => {
             availability(bad_status, exclude_status, *abandoned_after, outcome)
         }
         Sli::Latency { threshold, of, clock } => latency(*threshold, *of, *clock, outcome),
+        Sli::All(members) => {
+            let counting = members.iter().filter(|(_, routes)| routes.contains(&outcome.route));
+            counting.map(|(sli, _)| by(sli, outcome)).reduce(both).unwrap_or(Event::Good)
+        }
+    }
+}
+
+/// Good for both that count it. A request that would have been bad without the fault as well is
+/// masked, whatever else the fault did to it.
+fn both(one: Event, other: Event) -> Event {
+    match (one, other) {
+        (Event::Bad(a), Event::Bad(b)) if a == b => Event::Bad(a),
+        (Event::Bad(_), Event::Bad(_)) => Event::Bad(Cause::Masked),
+        (Event::Bad(cause), _) | (_, Event::Bad(cause)) => Event::Bad(cause),
+        (Event::Good, _) | (_, Event::Good) => Event::Good,
+        (Event::Excluded(reason), Event::Excluded(_)) => Event::Excluded(reason),
     }
 }
 
@@ -196,6 +216,8 @@ fn latency(threshold: Duration, of: Population, clock: Clock, outcome: &Outcome)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Dialect;
+    use crate::plan::{Alerts, Production};
     use crate::units::Share;
     use http::Method;
 
@@ -234,6 +256,15 @@ mod tests {
             objective: Share::from_billionths(999_000_000).unwrap(),
             window: Duration::from_secs(28 * 86400),
             sli,
+            slices: None,
+            alerts: Alerts {
+                dialect: Dialect::Custom,
+                tiers: Box::default(),
+                min_bad: 0,
+                interval: 1,
+            },
+            production: Production::default(),
+            allowance: None,
         }
     }
 

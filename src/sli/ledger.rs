@@ -23,6 +23,9 @@ use crate::plan::{FaultId, Phase, Plan, RouteId};
 /// Duration series a worker may open; beyond, requests are still counted, but not by duration.
 const SERIES: usize = 16_384;
 
+/// Slices that can end at the same moment and are told of as recent.
+const RECENT: u64 = 64;
+
 /// Why a fault that was due did not act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Skip {
@@ -85,6 +88,16 @@ pub(super) struct SloCells {
     pub(super) excluded: [AtomicU64; 6],
 }
 
+impl SloCells {
+    fn count(&self, event: Event, by: u64) {
+        match event {
+            Event::Good => add(&self.good, by),
+            Event::Bad(cause) => add(&self.bad[cause as usize], by),
+            Event::Excluded(reason) => add(&self.excluded[reason as usize], by),
+        }
+    }
+}
+
 /// One worker's cells for one fault on one route in one phase.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -143,8 +156,24 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 pub(super) struct SloNames {
+    /// Requests, whatever is counted of them.
+    pub(super) requests: SloEvents,
+    /// Slices of time, written by the control plane.
+    pub(super) slices: SloEvents,
+    /// Which of the two are the SLO's events, by the plan in force.
+    pub(super) sliced: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SloEvents {
     pub(super) rings: Each<Ring>,
     pub(super) cells: ByPhase<SloCells>,
+}
+
+impl SloNames {
+    pub(super) fn events(&self) -> &SloEvents {
+        if self.sliced { &self.slices } else { &self.requests }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -214,13 +243,17 @@ impl Ledger {
         let workers = self.workers.len();
         let mut names = lock(&self.names);
         let slos = plan.slos.iter().map(|slo| {
-            let known = names
-                .slos
-                .entry(Arc::clone(&slo.name))
-                .or_insert_with(|| SloNames { rings: each(workers), cells: Vec::new() });
+            let known = names.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| {
+                let events = |writers| SloEvents { rings: each(writers), cells: Vec::new() };
+                SloNames { requests: events(workers), slices: events(1), sliced: false }
+            });
+            known.sliced = slo.slices.is_some();
+            if known.sliced {
+                in_phase(&mut known.slices.cells, booked, 1);
+            }
             SloBook {
-                cells: in_phase(&mut known.cells, booked, workers),
-                rings: Arc::clone(&known.rings),
+                cells: in_phase(&mut known.requests.cells, booked, workers),
+                rings: Arc::clone(&known.requests.rings),
             }
         });
         let slos = slos.collect();
@@ -254,6 +287,19 @@ impl Ledger {
         drop(names);
         let workers = Arc::clone(&self.workers);
         Books { plan, workers, requests, routes, slos, faults, skipped, operations }
+    }
+
+    /// Counts slices of time as an SLO's events. Called by one thread at a time, and no worker.
+    pub fn slices(&self, slo: &str, phase: &Arc<str>, second: u64, events: &[(Event, u64)]) {
+        let mut names = lock(&self.names);
+        let Some(known) = names.slos.get_mut(slo) else { return };
+        let cells = in_phase(&mut known.slices.cells, phase, 1);
+        for (event, count) in events {
+            cells[0].count(*event, *count);
+            for _ in 0..(*count).min(RECENT) {
+                known.slices.rings[0].record(second, *event);
+            }
+        }
     }
 
     /// Requests a second over the five whole seconds before `second`.
@@ -305,14 +351,8 @@ impl Books {
             let event = judge(&self.plan.slos[usize::from(*id)], outcome);
             let SloBook { cells, rings } = &self.slos[usize::from(*id)];
             let cells = &cells[worker];
-            match event {
-                Event::Good => add(&cells.good, 1),
-                Event::Bad(cause) => {
-                    bad = true;
-                    add(&cells.bad[cause as usize], 1);
-                }
-                Event::Excluded(reason) => add(&cells.excluded[reason as usize], 1),
-            }
+            cells.count(event, 1);
+            bad |= matches!(event, Event::Bad(_));
             rings[worker].record(second, event);
         }
         add(&self.requests[worker].requests, 1);

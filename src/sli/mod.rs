@@ -7,6 +7,7 @@ use http::Method;
 
 use crate::plan::{FaultId, RouteId};
 
+pub mod estimate;
 pub mod judge;
 pub mod ledger;
 pub mod operations;

@@ -76,12 +76,23 @@ impl Ledger {
         }
     }
 
+    /// All requests of each of a plan's SLOs so far, whatever is counted of them.
+    pub fn totals(&self, plan: &Plan) -> Vec<Counts> {
+        let names = lock(&self.names);
+        let of = |slo: &crate::plan::Slo| {
+            let known = names.slos.get(&slo.name);
+            let cells = known.into_iter().flat_map(|known| &known.requests.cells);
+            cells.fold(Counts::default(), |sum, (_, cells)| sum + counts(cells))
+        };
+        plan.slos.iter().map(of).collect()
+    }
+
     /// One SLO's events over the `seconds` whole seconds before `second`, at most 60.
     pub fn recent(&self, slo: &str, second: u64, seconds: u64) -> Counts {
         let names = lock(&self.names);
         let mut counts = Counts::default();
         let Some(known) = names.slos.get(slo) else { return counts };
-        for ring in known.rings.iter() {
+        for ring in known.events().rings.iter() {
             for second in second.saturating_sub(seconds.min(60))..second {
                 let seen = ring.read(second);
                 counts.good += seen.good;
@@ -113,7 +124,7 @@ impl Ledger {
 fn slo_counts(names: &Names, plan: &Plan) -> Vec<SloCounts> {
     let none = Vec::new();
     let counted = plan.slos.iter().map(|slo| {
-        let cells = names.slos.get(&slo.name).map_or(&none, |known| &known.cells);
+        let cells = names.slos.get(&slo.name).map_or(&none, |known| &known.events().cells);
         let phases: Vec<SloPhase> = cells
             .iter()
             .map(|(phase, cells)| SloPhase {

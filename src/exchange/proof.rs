@@ -1,0 +1,204 @@
+//! A recorded drill as a unit test for `promtool test rules`: the drill's own events, after a healthy
+//! past as long as the longest window, and the alerts at the moments the replay has them.
+
+use std::fmt::Write as _;
+
+use super::prometheus::{self, Selector, Shape, yaml};
+use super::record::{Record, RecordedTier, Series};
+use crate::budget::{Dialect, Severity};
+use crate::units::show_duration;
+
+/// How the test looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Between two samples, and two evaluations, in seconds.
+    pub interval: u64,
+    /// Whose rules are tested; of each SLO its own dialect's where `None`.
+    pub shape: Option<Shape>,
+}
+
+/// The test file; `rules`: the file of rules, as the test names it.
+///
+/// # Errors
+/// What a record does not have, for people.
+pub fn proof(record: &Record, rules: &str, options: Options) -> Result<String, String> {
+    let interval = options.interval.max(1);
+    let mut out = format!(
+        "# Proof from drill {}: the rules in {rules} fire when the drill's replay does.\n\
+         # promtool test rules THIS_FILE\nrule_files:\n  - {}\nevaluation_interval: {interval}s\n\
+         tests:\n",
+        record.drill.replace(char::is_control, " "),
+        yaml(rules)
+    );
+    let mut any = false;
+    for series in record.slos.iter().filter(|series| series.sums.len() > 1) {
+        for severity in [Severity::Page, Severity::Ticket] {
+            let tiers: Vec<&RecordedTier> =
+                series.tiers.iter().filter(|tier| tier.severity == severity.label()).collect();
+            if !tiers.is_empty() {
+                test(&mut out, series, &tiers, severity, interval, options.shape);
+                any = true;
+            }
+        }
+    }
+    if any { Ok(out) } else { Err("the record has no SLO with events and alerts".to_owned()) }
+}
+
+fn test(
+    out: &mut String,
+    series: &Series,
+    tiers: &[&RecordedTier],
+    severity: Severity,
+    interval: u64,
+    shape: Option<Shape>,
+) {
+    let longest = tiers.iter().map(|tier| tier.long_window_seconds).max().unwrap_or(0);
+    // Whole intervals of healthy past, one more than the longest window.
+    let lead = (longest / interval + 2) * interval;
+    let end = series.sums.last().map_or(0, |[second, ..]| *second);
+    let dialect = Dialect::named(&series.dialect).unwrap_or(Dialect::Custom);
+    let shape = shape.unwrap_or(Shape::of(dialect));
+    let name = yaml(&format!("{}: {}", series.name, severity.label()));
+    let _ = writeln!(out, "  - name: {name}\n    interval: {interval}s\n    input_series:");
+    let past = series.pad_events_per_second;
+    let steps = end / interval + 1;
+    for (outcome, cause) in [("good", ""), ("bad", "injected")] {
+        let of = |[_, n, bad]: [u64; 3]| if outcome == "bad" { bad } else { n - bad };
+        let labels = format!(
+            "backburn_slo_events_total{{slo={},outcome=\"{outcome}\",cause=\"{cause}\"}}",
+            yaml(&series.name)
+        );
+        let healthy = if outcome == "bad" { 0.0 } else { past * interval as f64 };
+        let count = lead / interval;
+        let before = healthy * count as f64;
+        let mut values = format!("0+{healthy}x{count}");
+        // As runs of equal steps.
+        let at = |step: u64| before + of(series_at(series, step * interval)) as f64;
+        let mut step = 1;
+        while step <= steps {
+            let change = at(step) - at(step - 1);
+            let mut run = 0;
+            while step + run < steps
+                && (at(step + run + 1) - at(step + run) - change).abs() < f64::EPSILON
+            {
+                run += 1;
+            }
+            let _ = write!(values, " {}+{change}x{run}", at(step));
+            step += run + 1;
+        }
+        let _ =
+            writeln!(out, "      - series: {}\n        values: {}", quoted(&labels), yaml(&values));
+    }
+    let _ = writeln!(out, "    promql_expr_test:");
+    let Selector { alert, matchers } = prometheus::selector(shape, &series.name, severity);
+    let expression = format!(
+        "(count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\",{matchers}}}) > bool 0) or \
+         vector(0)"
+    );
+    for (second, firing, why) in moments(tiers, interval, end) {
+        let _ = writeln!(
+            out,
+            "      # {why}\n      - expr: {}\n        eval_time: {}\n        exp_samples:\n          \
+             - labels: '{{}}'\n            value: {}",
+            quoted(&expression),
+            show_duration(std::time::Duration::from_secs(lead + second)),
+            u8::from(firing)
+        );
+    }
+}
+
+/// When to look, and what is to be seen: two intervals before and after each change, where nothing
+/// else changes meanwhile.
+fn moments(tiers: &[&RecordedTier], interval: u64, end: u64) -> Vec<(u64, bool, String)> {
+    let slack = 2 * interval;
+    let firing = |second: u64| {
+        tiers.iter().any(|tier| {
+            let held = |(from, to): &(u64, Option<u64>)| {
+                *from <= second && to.is_none_or(|to| second < to)
+            };
+            tier.fired.iter().any(held)
+        })
+    };
+    let mut changes: Vec<u64> = tiers
+        .iter()
+        .flat_map(|tier| &tier.fired)
+        .flat_map(|(from, to)| [Some(*from), *to])
+        .flatten()
+        .collect();
+    changes.sort_unstable();
+    changes.dedup();
+    let steady = |second: u64| {
+        second <= end && !changes.iter().any(|change| change.abs_diff(second) < slack)
+    };
+    let mut found = vec![(0, false, "a healthy past".to_owned())];
+    for change in &changes {
+        for second in [change.checked_sub(slack), Some(change + slack)].into_iter().flatten() {
+            if steady(second) && second > 0 {
+                let what = if firing(second) { "firing" } else { "silent" };
+                let text = format!("{what}: the replay changes {change} s into the drill");
+                found.push((second, firing(second), text));
+            }
+        }
+    }
+    if steady(end) && end > 0 {
+        let what = if firing(end) { "firing" } else { "silent" };
+        found.push((end, firing(end), format!("{what} at the end of the record")));
+    }
+    found.sort_by_key(|(second, ..)| *second);
+    found.dedup_by_key(|(second, ..)| *second);
+    found
+}
+
+/// The sum at a second, straight between two that are known.
+fn series_at(series: &Series, second: u64) -> [u64; 3] {
+    let sums = &series.sums;
+    let after = sums.partition_point(|[known, ..]| *known < second);
+    let Some(high) = sums.get(after) else { return sums.last().copied().unwrap_or_default() };
+    let Some(low) = after.checked_sub(1).map(|before| sums[before]) else { return *high };
+    if high[0] == second {
+        return *high;
+    }
+    let part = |from: u64, to: u64| {
+        let more =
+            u128::from(to - from) * u128::from(second - low[0]) / u128::from(high[0] - low[0]);
+        from + more as u64
+    };
+    [second, part(low[1], high[1]), part(low[2], high[2])]
+}
+
+/// A YAML scalar in single quotes: PromQL is full of double ones.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tier(fired: Vec<(u64, Option<u64>)>) -> RecordedTier {
+        RecordedTier { fired, ..RecordedTier::default() }
+    }
+
+    #[test]
+    fn moments_keep_away_from_changes() {
+        let (a, b) = (tier(vec![(100, Some(200))]), tier(vec![(105, None)]));
+        let at = |tiers: &[&RecordedTier], end| -> Vec<(u64, bool)> {
+            moments(tiers, 5, end).into_iter().map(|(at, firing, _)| (at, firing)).collect()
+        };
+        assert_eq!(
+            at(&[&a], 300),
+            [(0, false), (90, false), (110, true), (190, true), (210, false), (300, false)]
+        );
+        assert_eq!(at(&[&a, &b], 205), [(0, false), (90, false), (115, true), (190, true)]);
+        assert_eq!(at(&[&tier(Vec::new())], 30), [(0, false), (30, false)]);
+    }
+
+    #[test]
+    fn sums_between_two_seconds() {
+        let sums = vec![[0, 0, 0], [10, 100, 10], [11, 200, 20]];
+        let series = Series { sums, ..Series::default() };
+        assert_eq!(series_at(&series, 5), [5, 50, 5]);
+        assert_eq!(series_at(&series, 10), [10, 100, 10]);
+        assert_eq!(series_at(&series, 99), [11, 200, 20]);
+    }
+}

@@ -1,0 +1,81 @@
+//! A drill's events over time, as plain data: what is kept of it for tools that replay it. A journal
+//! can carry it as it is.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the format: another one is not read.
+pub const FORMAT: u32 = 1;
+
+/// One drill.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// [`FORMAT`].
+    pub backburn_record: u32,
+    pub drill: String,
+    /// RFC 3339: the beginning of counting, which all seconds are counted from.
+    pub began: String,
+    /// How long was counted.
+    pub seconds: u64,
+    pub slos: Vec<Series>,
+}
+
+/// One SLO over time, and the alerts it is held against.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Series {
+    pub name: String,
+    /// In billionths, so that it is exact.
+    pub objective_billionths: u32,
+    pub window_seconds: u64,
+    pub dialect: String,
+    pub min_bad: u64,
+    pub evaluation_interval_seconds: u64,
+    /// Events a second assumed before the drill.
+    pub pad_events_per_second: f64,
+    pub tiers: Vec<RecordedTier>,
+    /// Sums at moments: seconds since the beginning, events, bad events. Whole seconds for the
+    /// last hour, coarser before.
+    pub sums: Vec<[u64; 3]>,
+}
+
+/// One alert of a series, and when it fired.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RecordedTier {
+    pub name: String,
+    pub severity: String,
+    pub long_window_seconds: u64,
+    pub short_window_seconds: u64,
+    /// Numerator and denominator.
+    pub factor: [u64; 2],
+    pub for_seconds: u64,
+    /// Seconds since the beginning; the second is when it was over, if it was.
+    pub fired: Vec<(u64, Option<u64>)>,
+}
+
+impl Record {
+    /// Reads what `GET /api/v1/record` answered.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let record: Self = serde_json::from_str(text)
+            .map_err(|why| format!("this is no record of a drill: {why}"))?;
+        if record.backburn_record != FORMAT {
+            let found = record.backburn_record;
+            return Err(format!("a record of format {found}; this backburn reads {FORMAT}"));
+        }
+        for series in &record.slos {
+            let ordered = series.sums.windows(2).all(|pair| {
+                let [a, b] = [pair[0], pair[1]];
+                a[0] < b[0] && a[1] <= b[1] && a[2] <= b[2]
+            });
+            let sane = series.sums.iter().all(|[_, n, bad]| bad <= n)
+                && series.tiers.iter().all(|tier| {
+                    tier.factor.iter().all(|part| *part > 0) && tier.short_window_seconds > 0
+                });
+            if !ordered || !sane || series.objective_billionths >= 1_000_000_000 {
+                return Err(format!("the record of `{}` contradicts itself", series.name));
+            }
+        }
+        Ok(record)
+    }
+}

@@ -1,0 +1,103 @@
+//! What is promised, and how it is counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::RouteId;
+use crate::budget::{Dialect, Empty, Mode, Tier};
+use crate::scenario::{Clock, Population, StatusPattern};
+use crate::units::{Rate, Share};
+
+#[derive(Debug, PartialEq)]
+pub struct Slo {
+    pub name: Arc<str>,
+    /// The routes it counts, by name, in the plan's order.
+    pub counts: Box<[Arc<str>]>,
+    /// Strictly between 0 and 1.
+    pub objective: Share,
+    /// Default 28 days.
+    pub window: Duration,
+    pub sli: Sli,
+    /// What is counted when it is not every event: slices of time.
+    pub slices: Option<Slices>,
+    pub alerts: Alerts,
+    pub production: Production,
+    /// The share of the budget at which a drill is halted.
+    pub allowance: Option<Share>,
+}
+
+impl Slo {
+    /// Events that production has in a window, where its rate is known; of timeslices, always.
+    pub fn per_window(&self) -> Option<f64> {
+        let seconds = self.window.as_secs_f64();
+        match self.slices {
+            Some(Slices { seconds: slice, .. }) => Some(seconds / slice as f64),
+            None => Some(self.production.rate?.per_second() * seconds),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sli {
+    Availability {
+        bad_status: Box<[StatusPattern]>,
+        exclude_status: Box<[StatusPattern]>,
+        abandoned_after: Duration,
+    },
+    Latency {
+        threshold: Duration,
+        of: Population,
+        clock: Clock,
+    },
+    /// Good for all of these that count the route.
+    All(Box<[(Sli, Box<[RouteId]>)]>),
+}
+
+/// Slices of time in place of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slices {
+    /// More than none.
+    pub seconds: u64,
+    pub target: SliceTarget,
+    pub empty: Empty,
+}
+
+/// When a slice is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SliceTarget {
+    /// So many of its events are.
+    Good(Share),
+    /// It has so many good ones.
+    AtLeast(Rate),
+}
+
+/// The alerts production has on an SLO.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alerts {
+    pub dialect: Dialect,
+    /// The quickest first.
+    pub tiers: Box<[Tier]>,
+    /// Bad events that a short window needs; 0: what the dialect says.
+    pub min_bad: u64,
+    /// How often production looks, in seconds; at least 1.
+    pub interval: u64,
+}
+
+/// What is known of an SLO in production.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Production {
+    /// Its events.
+    pub rate: Option<Rate>,
+    /// What of the budget was gone before the drill; `None`: nobody said.
+    pub consumed: Option<Share>,
+}
+
+/// Several SLOs as one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Composite {
+    pub name: Arc<str>,
+    /// Never [`Mode::All`], which is an SLO.
+    pub mode: Mode,
+    /// Names, with their weights.
+    pub of: Box<[(Arc<str>, f64)]>,
+}

@@ -1,0 +1,251 @@
+//! What faults are expected to do to an SLO before any request has come: the same decisions and the
+//! same judge as live, asked of a service that is well.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+
+use super::{End, Event, Hit, Origin, Outcome, judge};
+use crate::budget::{Expected, Stretch};
+use crate::dice::Dice;
+use crate::fault::{Action, At, Shape, Way, When};
+use crate::plan::{Fault, Phase, Plan, Route, RouteId, Slo, Who};
+
+/// Decisions that a fault is asked for; a share of them is known to a hundredth.
+const DRAWS: u64 = 10_000;
+/// How quickly a service that is well answers.
+const WELL: Duration = Duration::from_millis(1);
+
+/// Bad events to come, and what that leaves out.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Estimate {
+    pub expected: Expected,
+    /// In words, once each.
+    pub without: Vec<String>,
+}
+
+/// A stretch of the drill: a phase, and how much of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'p> {
+    pub phase: &'p Phase,
+    pub seconds: f64,
+}
+
+/// What each fault of a plan does to a request that it hits, by SLO: worked out once a plan.
+#[derive(Debug)]
+pub struct Harms {
+    plan: Arc<Plan>,
+    /// By SLO and by where the fault, as one phase has it, is in memory: the plan keeps it there.
+    known: HashMap<(usize, usize), Harm>,
+}
+
+#[derive(Debug, Default)]
+struct Harm {
+    /// How likely the request is bad.
+    bad: f64,
+    /// Requests a second that it lets through.
+    most: Option<f64>,
+    without: Vec<String>,
+}
+
+impl Harms {
+    pub fn of(plan: Arc<Plan>) -> Self {
+        let mut known = HashMap::new();
+        for (id, slo) in plan.slos.iter().enumerate() {
+            let routes = plan.routes.iter().enumerate();
+            let routes: Vec<(usize, &Route)> =
+                routes.filter(|(_, route)| slo.counts.contains(&route.name)).collect();
+            for (fault_id, fault) in plan.phases.iter().flat_map(|phase| &phase.faults) {
+                let on = routes.iter().find(|(_, route)| route.faults.contains(fault_id));
+                if let Some((route, _)) = on {
+                    let harm = || harm(slo, *route as RouteId, fault);
+                    known.entry((id, address(fault))).or_insert_with(harm);
+                }
+            }
+        }
+        Self { plan, known }
+    }
+
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// The bad events of one SLO (by its place) over parts of the drill, `rate` requests a second
+    /// being spread evenly over its routes. Faults of one group exclude each other, all others are
+    /// independent.
+    pub fn estimate<'p>(
+        &self,
+        slo: usize,
+        parts: impl IntoIterator<Item = Part<'p>>,
+        rate: f64,
+    ) -> Estimate {
+        let plan = &*self.plan;
+        let counts = &plan.slos[slo].counts;
+        let routes: Vec<&Route> =
+            plan.routes.iter().filter(|route| counts.contains(&route.name)).collect();
+        let rate = rate / routes.len().max(1) as f64;
+        let (mut stretches, mut without) = (Vec::new(), Vec::new());
+        for part in parts {
+            for route in &routes {
+                let bad = self.goes_bad(slo, route, part, rate, &mut without);
+                stretches.push(Stretch { seconds: part.seconds, rate, bad });
+            }
+        }
+        without.sort();
+        without.dedup();
+        Estimate { expected: Expected::over(stretches), without }
+    }
+
+    /// How likely a request on one route goes bad in one phase.
+    fn goes_bad(
+        &self,
+        slo: usize,
+        route: &Route,
+        part: Part<'_>,
+        rate: f64,
+        without: &mut Vec<String>,
+    ) -> f64 {
+        if self.plan.services[usize::from(route.service)].never {
+            return 0.0;
+        }
+        let active = part.phase.faults.iter().filter(|(_, fault)| fault.enabled);
+        let mut by_stream: BTreeMap<&Arc<str>, f64> = BTreeMap::new();
+        for (_, fault) in active.filter(|(fault, _)| route.faults.contains(fault)) {
+            let Some(harm) = self.known.get(&(slo, address(fault))) else { continue };
+            without.extend_from_slice(&harm.without);
+            let hit = hits(fault, part, rate, without);
+            let over = harm.most.filter(|most| hit * rate > *most);
+            let bad = over.map_or(harm.bad, |most| harm.bad.max(1.0 - most / (hit * rate)));
+            if bad > 0.0 {
+                *by_stream.entry(&fault.stream).or_default() += hit * bad;
+            }
+        }
+        1.0 - by_stream.values().map(|bad| 1.0 - bad.min(1.0)).product::<f64>()
+    }
+}
+
+/// The share of requests that a fault hits: of a ramp the mean, of bursts the long run's.
+pub fn hits(fault: &Fault, part: Part<'_>, rate: f64, notes: &mut Vec<String>) -> f64 {
+    let requests = rate * part.seconds;
+    let mut share = match fault.who {
+        Who::All => 1.0,
+        Who::Probability { share, .. } => share.as_f64(),
+        Who::Every(every) => 1.0 / every.max(1) as f64,
+        Who::First(first) if fault.per.is_none() => first as f64 / requests.max(first as f64),
+        Who::First(_) => {
+            notes.push(format!("fault `{}` counts by caller: taken as none", fault.name));
+            0.0
+        }
+    };
+    if let (Some(ramp), Who::All | Who::Probability { .. }) = (part.phase.ramp, fault.who) {
+        let ramp = ramp.as_secs_f64();
+        share *= if part.seconds >= ramp {
+            1.0 - ramp / part.seconds / 2.0
+        } else {
+            part.seconds / ramp / 2.0
+        };
+    }
+    if let Some(bursts) = fault.bursts {
+        share *= bursts.duty();
+        notes.push(format!("fault `{}` comes in bursts: its mean is taken", fault.name));
+    }
+    if let Some(limit) = fault.limit.filter(|_| fault.per.is_none() && requests > 0.0) {
+        share = share.min(limit as f64 / requests);
+    }
+    if fault.only != crate::plan::Conditions::default() {
+        notes.push(format!("fault `{}` is for some requests only: taken for all", fault.name));
+    }
+    if fault.cohort.is_some() {
+        notes.push(format!("fault `{}` goes by caller: taken by request", fault.name));
+    }
+    share
+}
+
+fn address(fault: &Arc<Fault>) -> usize {
+    Arc::as_ptr(fault).addr()
+}
+
+fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
+    let mut harm = Harm::default();
+    let mut bad = 0_u64;
+    for draw in 0..DRAWS {
+        let mut dice = Dice::new(draw, "estimate", draw, &fault.name);
+        let mut outcome = well(route);
+        for kind in &fault.kinds {
+            act(&kind.decide(&mut dice), &mut outcome, fault, &mut harm);
+        }
+        bad += u64::from(matches!(judge(slo, &outcome), Event::Bad(_)));
+    }
+    harm.bad = bad as f64 / DRAWS as f64;
+    harm
+}
+
+fn well(route: RouteId) -> Outcome {
+    Outcome {
+        route,
+        method: Method::GET,
+        status: 200,
+        origin: Origin::Service,
+        end: End::Complete,
+        hit: Hit::Yes,
+        served: None,
+        grpc: None,
+        total: WELL,
+        first_byte: Some(WELL),
+        added: Duration::ZERO,
+        operation: None,
+    }
+}
+
+/// Does to an outcome what the data path would do.
+fn act(action: &Action, outcome: &mut Outcome, fault: &Fault, harm: &mut Harm) {
+    let unknown = |harm: &mut Harm, what: &str| {
+        let note = format!("fault `{}` {what}: taken as harmless", fault.name);
+        if !harm.without.contains(&note) {
+            harm.without.push(note);
+        }
+    };
+    let answered = outcome.origin != Origin::Service;
+    match action {
+        Action::Delay { time, when } => {
+            let before = outcome.total;
+            outcome.total = match when {
+                When::Floor => before.max(*time),
+                _ => before + *time,
+            };
+            outcome.added += outcome.total.saturating_sub(before);
+            outcome.first_byte = Some(outcome.total);
+        }
+        Action::Respond { answer, after_upstream } if !answered => {
+            outcome.status = answer.status.as_u16();
+            outcome.origin = Origin::Fault(0);
+            outcome.served = after_upstream.then_some(200);
+        }
+        Action::Abort(abort) if !answered => {
+            if matches!(abort.at, At::Body(_)) {
+                outcome.end = End::Destroyed;
+            } else {
+                outcome.status = 0;
+                outcome.origin = Origin::Fault(0);
+                outcome.first_byte = None;
+            }
+        }
+        Action::Shape { on: Way::Response, shape } => match shape {
+            Shape::Cut { .. } | Shape::Flip { .. } | Shape::Replace(_) => {
+                outcome.end = End::Destroyed;
+            }
+            _ => unknown(harm, "slows bodies of unknown length"),
+        },
+        Action::Shape { .. } | Action::Edit { on: Way::Request, .. } => {
+            unknown(harm, "changes what the service gets");
+        }
+        Action::Limit(limit) => {
+            let most = 1.0 / limit.pace.interval.as_secs_f64();
+            harm.most = Some(harm.most.map_or(most, |known| known.min(most)));
+        }
+        Action::Serve(_) => unknown(harm, "queues, as the load has it"),
+        Action::Respond { .. } | Action::Abort(_) | Action::Edit { .. } | Action::Copy(_) => {}
+    }
+}

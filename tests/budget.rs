@@ -1,0 +1,255 @@
+//! Budgets and alerts of a running drill, and the maths beside tools that are not ours.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use backburn::budget::{self, Confidence};
+use backburn::units::Share;
+use serde_json::{Value, json};
+
+use crate::recorder::Recorder;
+use crate::support::{BACKBURN, Program, proxy};
+
+/// What tests/run.sh puts there.
+pub(crate) fn tool(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools").join(path);
+    assert!(path.exists(), "{} is missing: run tests/run.sh once", path.display());
+    path
+}
+
+/// Steady traffic, until it is dropped.
+pub(crate) struct Traffic(Child);
+
+impl Traffic {
+    pub(crate) fn start(url: &str, rps: u32) -> Self {
+        let child = Command::new(BACKBURN)
+            .args(["load", url, "--rps", &rps.to_string(), "--for", "5m"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A service that is well.
+pub(crate) fn well() -> Recorder {
+    Recorder::start(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+}
+
+/// Two seconds of calm, six of an outage, and what follows; windows short enough to watch. The page
+/// takes 9.7 % of twenty seconds.
+pub(crate) const OUTAGE: &str = r#"
+name = "outage"
+[faults.down]
+routes = ["*"]
+inject.error = 503
+[slos.up]
+objective = "99.9%"
+sli.availability = {}
+[slos.up.alerts.tiers]
+quick = { long = "20s", short = "2s", budget = "0.08%" }
+slow = { severity = "ticket", long = "1h", budget = "0.1%" }
+[slos.prod]
+objective = "99.9%"
+sli.availability = {}
+production = { rate = "400/s", consumed = "18%" }
+[composites.both]
+of = ["up", "prod"]
+[[phases]]
+name = "calm"
+for = "2s"
+[[phases]]
+name = "outage"
+for = "6s"
+faults = ["*"]
+[[phases]]
+name = "recovery"
+for = "1h"
+"#;
+
+fn happened(drill: &Program) -> Vec<(String, String)> {
+    let alerts = drill.json("/api/v1/alerts");
+    let text = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
+    let events = alerts["happened"].as_array().unwrap();
+    let of = events.iter().filter(|event| event["slo"] == "up");
+    of.map(|event| (text(event, "tier"), text(event, "happened"))).collect()
+}
+
+/// A page fires in the outage and is over after it; everything that tells of it says the same.
+#[test]
+fn a_page_that_would_have_fired() {
+    let service = well();
+    let mut drill = proxy(OUTAGE, &service.url, &["--no-meter"]);
+    let traffic = Traffic::start(&drill.url("proxy"), 40);
+    let early = drill.admin("GET", "/api/v1/slos/up/verdict", "");
+    assert_eq!(early.0, 425, "{}", early.1);
+    let pair = |tier: &str, what: &str| (tier.to_owned(), what.to_owned());
+    let all = [pair("quick", "fired"), pair("slow", "fired"), pair("quick", "resolved")];
+    drill.until_within(60, "fired and resolved", |drill| {
+        let seen = happened(drill);
+        all.iter().all(|event| seen.contains(event))
+    });
+    let status = drill.json("/api/v1/status");
+    let slo = &status["slos"][0];
+    let quick = &slo["alerts"]["tiers"][0];
+    let fired = quick["fired"][0]["after_seconds"].as_u64().unwrap();
+    let resolved = quick["fired"][0]["resolved_after_seconds"].as_u64().unwrap();
+    assert!(fired >= 4 && resolved > fired, "{quick}");
+    assert_eq!(
+        (&quick["state"], &slo["alerts"]["dialect"]),
+        (&json!("inactive"), &json!("custom"))
+    );
+    assert!(quick["highest_pressure_ratio"].as_f64().unwrap() > 1.0);
+    // The ticket's windows last.
+    assert_eq!(slo["alerts"]["tiers"][1]["state"], "firing");
+    assert_eq!(
+        (&slo["light"]["colour"], &slo["light"]["word"]),
+        (&json!("amber"), &json!("TICKET"))
+    );
+    let (code, verdict) = drill.admin("GET", "/api/v1/slos/up/verdict", "");
+    assert_eq!(code, 409, "{verdict}");
+    assert_eq!(drill.admin("GET", "/api/v1/slos/down/verdict", "").0, 404);
+    assert_eq!(drill.json("/api/v1/slos/up")["name"], "up");
+    // Both bases, by the cause, and what is left.
+    let prod = drill.json("/api/v1/slos/prod");
+    let number = |value: &Value| value.as_f64().unwrap();
+    let allowed = 400.0 * 28.0 * 86_400.0 * 0.001;
+    let bad = number(&prod["bad"]);
+    assert!((number(&prod["budget"]["absolute_ratio"]) - bad / allowed).abs() < 1e-9);
+    assert!(number(&prod["budget"]["scaled_ratio"]) > 5.0 * bad / allowed);
+    let left = number(&prod["budget"]["remaining_ratio"]);
+    assert!((left - (1.0 - 0.18 - bad / allowed)).abs() < 1e-9, "{prod}");
+    assert!(number(&status["composites"][0]["burn_rate"]) > 1.0);
+    // The metrics say so too, and are as Prometheus wants them.
+    assert_eq!(drill.metric("backburn_alert_firing", &["slo=\"up\"", "tier=\"slow\""]), 1);
+    assert_eq!(drill.metric("backburn_alert_firing", &["slo=\"up\"", "tier=\"quick\""]), 0);
+    let (_, text) = drill.admin("GET", "/metrics", "");
+    for name in [
+        "backburn_slo_burn_rate_ratio{slo=\"up\",window=\"20s\"}",
+        "backburn_slo_error_budget_remaining_ratio{slo=\"prod\",basis=\"absolute\"}",
+        "backburn_slo_time_to_exhaustion_seconds{slo=\"up\",bound=\"lower\"}",
+        "backburn_alert_pressure_ratio{slo=\"up\",tier=\"quick\"}",
+        "backburn_drill_budget_consumed_ratio{slo=\"up\",cause=\"injected\",basis=\"scaled\"}",
+    ] {
+        assert!(text.contains(name), "{name} is not in {text}");
+    }
+    let mut lint = Command::new(tool("prometheus/usr/bin/promtool"))
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    lint.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = lint.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(traffic);
+    drill.signal("-INT");
+    let (code, said) = drill.wait();
+    assert_eq!(code, Some(0), "{said}");
+    for line in [
+        "ALERT page on up would fire now: quick of custom",
+        "alert page on up would be over now: quick of custom",
+        "99.9% is missed, beyond chance",
+        "Production would have had somebody paged after",
+        "budget of production's own events, 18.0% of it gone before the drill",
+        "together both, worst of up and prod: burn",
+    ] {
+        assert!(said.contains(line), "`{line}` is not in {said}");
+    }
+}
+
+/// At its allowance a drill is halted, by name, and says why.
+#[test]
+fn an_allowance_halts() {
+    let scenario = "[faults.down]\nroutes = [\"*\"]\ninject.error = 503\n\
+                    [slos.up]\nobjective = \"99.9%\"\nwindow = \"1h\"\nallowance = \"50%\"\n\
+                    sli.availability = {}\n";
+    let service = well();
+    let mut drill = proxy(scenario, &service.url, &["--no-meter"]);
+    let traffic = Traffic::start(&drill.url("proxy"), 20);
+    drill.until_within(30, "halted", |drill| drill.json("/api/v1/status")["halted"] == true);
+    let halt = drill.json("/api/v1/status")["halt"].clone();
+    assert_eq!(halt["by"], "the allowance of up");
+    assert!(halt["reason"].as_str().unwrap().ends_with("50% was allowed"), "{halt}");
+    drop(traffic);
+    drill.signal("-INT");
+    assert_eq!(drill.wait().0, Some(4));
+}
+
+/// Intervals and tests as scipy has them, consumption as slo-generator has it.
+#[test]
+fn as_others_have_it() {
+    let counts = [
+        (99_963, 37, 999_000_000),
+        (999, 1, 999_000_000),
+        (19_750, 250, 995_000_000),
+        (0, 3, 999_000_000),
+        // It rounds shares to a millionth.
+        (999_201, 799, 999_900_000),
+    ];
+    let window = 28 * 86_400;
+    let shares = [
+        (0, 20, 0.001),
+        (3, 1_000, 0.001_f64),
+        (12, 4_000, 0.001),
+        (20, 20, 0.5),
+        (1_000, 1_000_000, 0.001),
+        (40_321, 40_000_000, 0.001),
+        (1, 3_000_000, 0.000_001),
+    ];
+    let ratio = |billionths: u32| f64::from(billionths) / 1e9;
+    let asked = json!({
+        "counts": counts.map(|(good, bad, t)| json!([good, bad, ratio(t), window])),
+        "shares": shares,
+    });
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/oracles.py");
+    let mut oracle = Command::new(tool("bin/python"))
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    oracle.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();
+    let answer: Value = serde_json::from_slice(&oracle.wait_with_output().unwrap().stdout).unwrap();
+    let close = |ours: f64, theirs: &Value, what: &str| {
+        let theirs = theirs.as_f64().unwrap();
+        assert!((ours - theirs).abs() <= 1e-9 + theirs.abs() * 1e-7, "{what}: {ours} {theirs}");
+    };
+    for ((good, bad, t), theirs) in counts.iter().zip(answer["counts"].as_array().unwrap()) {
+        let objective = Share::from_billionths(*t).unwrap();
+        let whole = std::time::Duration::from_secs(window);
+        let ours = budget::consumed_scaled(*bad, good + bad, objective, whole, whole);
+        close(ours.unwrap(), theirs, "consumed");
+    }
+    for ((bad, n, e), theirs) in shares.iter().zip(answer["shares"].as_array().unwrap()) {
+        let what = format!("{bad} of {n}");
+        let wilson = budget::wilson(*bad, *n, Confidence::P95).unwrap();
+        let exact = budget::clopper_pearson(*bad, *n, Confidence::P95).unwrap();
+        let poisson = budget::poisson(*bad, Confidence::P95);
+        for (ours, theirs) in
+            [(wilson, &theirs["wilson"]), (exact, &theirs["exact"]), (poisson, &theirs["poisson"])]
+        {
+            close(ours.low, &theirs[0], &what);
+            close(ours.high, &theirs[1], &what);
+        }
+        let objective = Share::from_billionths(1_000_000_000 - (e * 1e9).round() as u32).unwrap();
+        let verdict = budget::judged(*bad, *n, objective, 0.05);
+        let below = |key: &str| theirs[key].as_f64().unwrap() < 0.05;
+        let theirs = match (below("at_least"), below("at_most")) {
+            (true, _) => "fail",
+            (_, true) => "pass",
+            _ => "inconclusive",
+        };
+        assert_eq!(verdict.label(), theirs, "{what}");
+    }
+}
