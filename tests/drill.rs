@@ -1,5 +1,6 @@
 //! Halting, holding, and what a facilitator relies on.
 
+use std::io::{Read, Write};
 use std::process::Command;
 
 use crate::support::{BACKBURN, Holding, Program, Scratch, proxy, shop, status_of};
@@ -99,6 +100,73 @@ fn the_end_of_a_halted_drill() {
         let (code, said) = proxy.wait();
         assert_eq!(code, Some(4), "{said}");
         assert!(said.contains("summary"), "{said}");
+    }
+}
+
+/// Nothing that comes with a halt, or does not, keeps it from halting.
+#[test]
+fn a_halt_by_the_api_halts() {
+    let shop = shop();
+    let proxy = proxy(HOLD, &shop.url("checkout"), &[]);
+    let url = proxy.url("admin");
+    let rearm = || {
+        let (status, text) = proxy.admin("POST", "/api/v1/drill/rearm", "{\"reason\": \"on\"}");
+        assert_eq!(status, 200, "{text}");
+    };
+    let halt = |body: &str| {
+        let (status, text) = proxy.admin("POST", "/api/v1/drill/halt", body);
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, &answer["halted"]), (200, &true.into()), "{text}");
+        answer["halt"]["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(halt("{\"reason\": \"enough\"}"), "enough");
+    assert_eq!(halt("{\"reason\": \"more\"}"), "enough", "it was halted already");
+    assert!(proxy.said().contains("enough"), "{}", proxy.said());
+    rearm();
+    // Larger than any body may be; not JSON.
+    for body in [&"x".repeat(70_000), "}"] {
+        assert_eq!(halt(body), "");
+        rearm();
+    }
+    // A body that is announced and does not come.
+    let head = "POST /api/v1/drill/halt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n";
+    let mut stream = std::net::TcpStream::connect(crate::support::host(&url)).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    proxy.until("halted", |proxy| proxy.metric("backburn_halted", &[]) == 1);
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+}
+
+/// What the API refuses, it refuses in one form, and says what is wrong.
+#[test]
+fn problems_have_one_form() {
+    let shop = shop();
+    let proxy =
+        proxy("[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n", &shop.url("checkout"), &[]);
+    let url = proxy.url("admin");
+    let large = "x".repeat(70_000);
+    for (method, path, body, status, says) in [
+        ("GET", "/api/v1/explain", "", 400, "missing field `request`"),
+        ("PATCH", "/api/v1/faults/%ff/override", "{}", 400, "UTF-8"),
+        ("POST", "/api/v1/notes", &*large, 413, "limit"),
+        ("POST", "/api/v1/notes", "{}", 400, "a note says something"),
+        ("POST", "/api/v1/drill/rearm", "{\"why\": 1}", 400, "{\"reason\": \"…\"}"),
+        ("PATCH", "/api/v1/faults/x/override", "{}", 404, "`x`; there is none at all"),
+        ("GET", "/api/v1/nothing", "", 404, "no such path"),
+        ("GET", "/api/v1/drill/halt", "", 405, "another method"),
+    ] {
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close");
+        let request = format!("{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+        let answer = crate::support::exchange(crate::support::host(&url), request.as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(status_of(&answer), status, "{path}: {answer}");
+        assert!(head.contains("content-type: application/problem+json"), "{path}: {answer}");
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"], status, "{path}: {problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(says), "{path}: {detail}");
     }
 }
 

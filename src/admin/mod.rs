@@ -25,6 +25,9 @@ use crate::drill::reload::Reloads;
 use crate::report::Live;
 use crate::requests::Log;
 
+/// Of a request, in bytes.
+const LARGEST_BODY: usize = 64 * 1024;
+
 /// What the handlers work on.
 #[derive(Debug)]
 pub struct AdminState {
@@ -67,7 +70,8 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/reload", post(steer::reload))
         .route("/explain", get(steer::explained))
         .route("/requests", get(api::requests))
-        .nest("/drill", drill);
+        .nest("/drill", drill)
+        .layer(axum::middleware::map_response(api::problems));
     Router::new()
         .nest("/api/v1", v1)
         .route("/metrics", get(metrics::metrics))
@@ -77,7 +81,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/readyz", get(api::readyz))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::not_allowed)
-        .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(state)
 }
 

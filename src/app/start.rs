@@ -339,7 +339,6 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         reloads,
         reloading,
         live,
-        ledger,
         instance,
         halt_file,
         finish,
