@@ -29,6 +29,8 @@ pub(super) struct Service {
     pub(super) title: Option<String>,
     pub(super) url: String,
     pub(super) listen: Option<String>,
+    /// Further keys, with their values, in TOML.
+    pub(super) more: Vec<(&'static str, String)>,
     pub(super) comments: Vec<String>,
 }
 
@@ -169,6 +171,7 @@ impl Service {
         }
         text.push_str(&format!("[services.{}]\n", self.name));
         let mut keys = vec![("url", quoted(&self.url))];
+        keys.extend(self.more.iter().cloned());
         keys.extend(self.listen.as_ref().map(|listen| ("listen", quoted(listen))));
         keys.extend(self.title.as_ref().map(|title| ("title", quoted(title))));
         aligned(&mut text, keys);
