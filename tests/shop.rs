@@ -86,7 +86,7 @@ fn load_and_an_independent_client_count_the_same() {
     let tally = load(&[&url, "--rps", "400", "--for", "500ms", "--request", "GET /flaky"]);
     assert_eq!(tally["status"], json!({"200": 190, "500": 10}), "{tally}");
     assert_eq!(tally["errors"], json!({}));
-    let tally = python("tally.py", &[&url, "200", "4", "1", "GET", "0", "/flaky"]);
+    let tally = python("tally.py", &[&url, "200", "4", "-", "GET", "0", "/flaky"]);
     assert_eq!(tally["statuses"], json!({"200": 190, "500": 10}), "{tally}");
 }
 

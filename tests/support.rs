@@ -14,6 +14,11 @@ pub(crate) const BACKBURN: &str = env!("CARGO_BIN_EXE_backburn");
 /// How long anything is waited for that should come at once: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What is promised where a test does not care.
+pub(crate) const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
+/// A request after which the connection stays.
+pub(crate) const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n";
+
 /// A directory of its own, removed at the end.
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
