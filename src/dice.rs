@@ -220,6 +220,22 @@ mod tests {
             proptest::prop_assert!(most - least < 1_000_000_000, "{share}: {least} to {most}");
         }
 
+        /// Across a change of the share, too, but for one hit more or less: the two sides are even by
+        /// themselves.
+        #[test]
+        fn an_even_spread_across_a_change(seed: u64, at in 0..1_000_u64, share: [u32; 2]) {
+            let shares = share.map(|draw| draw % 1_000_000_000 + 1);
+            let even = Even::new(Stream::new(seed, "a"));
+            let (mut ahead, mut least, mut most) = (0_i64, 0_i64, 0_i64);
+            for n in 0..2_000 {
+                let share = shares[usize::from(n >= at)];
+                ahead += i64::from(even.hits(n, share, 1_000_000_000)) * 1_000_000_000;
+                ahead -= i64::from(share);
+                (least, most) = (least.min(ahead), most.max(ahead));
+            }
+            proptest::prop_assert!(most - least < 2_000_000_000, "{shares:?}: {least} to {most}");
+        }
+
         /// A share that climbs adds hits, and never more than are due.
         #[test]
         fn an_even_spread_climbs(seed: u64, share: u32, low: u32, high: u32) {

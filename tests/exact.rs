@@ -1,5 +1,7 @@
 //! What we count equals what an independent client saw, to the request.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::support::{Program, proxy, python, shop};
@@ -99,6 +101,81 @@ fn every_kind_at_once_and_callers_that_give_up() {
     let good = proxy.metric("backburn_slo_events_total", &[answers, "outcome=\"good\""]);
     // Whoever gave up may have been sent a whole answer all the same.
     assert!((seen("whole")..=seen("whole") + seen("gave_up")).contains(&good), "{good}: {tally}");
+}
+
+/// Everything at once, callers that give up at random, and a reload every 200 ms that changes
+/// faults, adds them and takes them away: what a client read to its end agrees to the request, and
+/// each that gave up is counted once. Ten seconds, or as many as `BACKBURN_TEST_SECONDS` says.
+#[test]
+fn every_kind_at_once_while_reloading() {
+    let seconds = std::env::var("BACKBURN_TEST_SECONDS").map_or(10, |it| it.parse().unwrap());
+    let shop = shop();
+    // On a busy machine who gives up may be noticed late, and that is no event of the service's.
+    let patient = "sli.availability = { abandoned_after = \"60s\" }";
+    let catalogue = CATALOGUE.replace("sli.availability = {}", patient);
+    let proxy = proxy(&catalogue, &shop.url("checkout"), &["--workers", "2"]);
+    let file = proxy.scratch.0.join("scenario.toml");
+    let answers = "slo=\"answers\"";
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let (sent, whole, gave_up) = std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| {
+            let mut reloads = 0;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                reloads += 1;
+                let more = match reloads % 3 {
+                    0 => "",
+                    1 => "\n[faults.more]\nroutes = [\"*\"]\nprobability = \"5%\"\ninject.error = 500\n",
+                    _ => "\n[faults.more]\nroutes = [\"*\"]\nprobability = \"5%\"\ninject.latency = \"20ms\"\n",
+                };
+                let share = format!("\"{}%\"", 1 + reloads % 7);
+                let text = catalogue.replace("\"3%\"", &share) + more;
+                std::fs::write(&file, text).unwrap();
+                let (status, report) = proxy.admin("POST", "/api/v1/reload", "");
+                assert_eq!(status, 200, "{report}");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            reloads
+        });
+        let (began, mut sums) = (Instant::now(), (0, 0, 0));
+        // With those that give up, and without, in turns.
+        for turn in 0.. {
+            let share = if turn % 2 == 0 { "0" } else { "0.4" };
+            let before = proxy.metric("backburn_slo_events_total", &[answers, "outcome=\"good\""]);
+            let arguments = [&proxy.url("proxy"), &shop.url("checkout"), "800", "8", share, "0.03"];
+            let tally = python("whole.py", &arguments);
+            let seen = |what: &str| tally[what].as_u64().unwrap_or(0);
+            let (sent, whole, gave_up) = (seen("sent"), seen("whole"), seen("gave_up"));
+            sums = (sums.0 + sent, sums.1 + whole, sums.2 + gave_up);
+            proxy.until("all are counted", |proxy| {
+                proxy.metric("backburn_slo_events_total", &[answers])
+                    + proxy.metric("backburn_slo_excluded_events_total", &[answers])
+                    == sums.0
+                    && proxy.metric("http_server_active_requests", &[]) == 0
+            });
+            let good = proxy.metric("backburn_slo_events_total", &[answers, "outcome=\"good\""]);
+            let good = good - before;
+            // Whoever gave up may have been sent a whole answer all the same.
+            assert!((whole..=whole + gave_up).contains(&good), "{good}: {tally}");
+            if began.elapsed() > Duration::from_secs(seconds) && turn > 0 {
+                break;
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reloading.join().unwrap() > 10);
+        sums
+    });
+    assert!(gave_up > 20, "{gave_up}");
+    let events = |labels: &[&str]| proxy.metric("backburn_slo_events_total", labels);
+    let good = events(&[answers, "outcome=\"good\""]);
+    assert!((whole..=whole + gave_up).contains(&good), "{good}, {whole}, {gave_up}");
+    // The service never fails: what is bad is injected, or a caller's that left.
+    let excluded = proxy.metric("backburn_slo_excluded_events_total", &[answers]);
+    assert_eq!(events(&[answers, "outcome=\"bad\""]), sent - good - excluded);
+    assert_eq!(events(&[answers, "cause=\"masked\""]), 0);
+    assert_eq!(events(&[answers, "cause=\"organic\""]), 0);
+    assert!(excluded <= gave_up, "{excluded} excluded, {gave_up} gave up");
+    assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
+    assert!(proxy.metric("backburn_scenario_reloads_total", &["applied"]) > 10);
 }
 
 /// The same seed gives the same sequence, whatever the number of workers.

@@ -164,10 +164,17 @@ fn check(case: &Case, proxy: &Program, upstream: &Recorder) -> Result<(), String
 fn the_corpus() {
     let upstream = Recorder::start(OK);
     let proxy = proxy(SLO, &upstream.url, &[]);
-    let corpus: Corpus = toml::from_str(include_str!("corpus/http1.toml")).unwrap();
-    assert!(corpus.case.len() > 70);
-    let failed: Vec<String> = corpus
-        .case
+    let files = [
+        include_str!("corpus/http1.toml"),
+        include_str!("corpus/framing.toml"),
+        include_str!("corpus/heads.toml"),
+        include_str!("corpus/targets.toml"),
+        include_str!("corpus/hops.toml"),
+    ];
+    let cases = files.into_iter().flat_map(|file| toml::from_str::<Corpus>(file).unwrap().case);
+    let cases: Vec<Case> = cases.collect();
+    assert!(cases.len() > 300);
+    let failed: Vec<String> = cases
         .iter()
         .filter_map(|case| Some(format!("{}: {}", case.id, check(case, &proxy, &upstream).err()?)))
         .collect();

@@ -162,7 +162,9 @@ fn malformed_heads() {
     let path = |path| [PSEUDO[0], PSEUDO[1], (":path", path), PSEUDO[3]];
     let method = |method| [(":method", method), PSEUDO[1], PSEUDO[2], PSEUDO[3]];
     let late = [PSEUDO[0], PSEUDO[1], ("x-a", "b"), PSEUDO[2]];
-    let cases: [Case; 24] = [
+    let authority = |host| [PSEUDO[0], PSEUDO[1], PSEUDO[2], (":authority", host)];
+    let scheme = |scheme| [PSEUDO[0], (":scheme", scheme), PSEUDO[2], PSEUDO[3]];
+    let cases: [Case; 47] = [
         ("57a upper case", PSEUDO, &[("X-A", "b")]),
         ("57b a colon in a name", PSEUDO, &[("x:a", "b")]),
         ("57c no name", PSEUDO, &[("", "b")]),
@@ -187,15 +189,42 @@ fn malformed_heads() {
         ("64a Host says another", PSEUDO, &[("host", "evil")]),
         ("64b an escape that is none", path("/a%zz"), &[]),
         ("64c a path that is none", path("a"), &[]),
+        ("64d an asterisk for GET", path("*"), &[]),
+        ("64e a NUL escaped in the path", path("/a%00"), &[]),
+        ("64g a user in the authority", authority("user@t"), &[]),
+        ("64h brackets around a name", authority("[t]"), &[]),
+        ("64i an empty authority", authority(""), &[]),
+        ("64j a path in the authority", authority("t/a"), &[]),
+        ("64k a port beyond ports", authority("t:65536"), &[]),
+        ("64l two Hosts", PSEUDO, &[("host", "t"), ("host", "t")]),
+        ("64m an empty method", method(""), &[]),
+        ("64n a method of 33 letters", method("GGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGG"), &[]),
+        ("64o TRACE", method("TRACE"), &[]),
+        ("64p a scheme that is none", scheme(""), &[]),
+        ("64q another scheme", scheme("ftp"), &[]),
+        ("58e keep-alive", PSEUDO, &[("keep-alive", "5")]),
+        ("58f proxy-connection", PSEUDO, &[("proxy-connection", "keep-alive")]),
+        ("58g te and more", PSEUDO, &[("te", "trailers, gzip")]),
+        ("59c a signed length", PSEUDO, &[("content-length", "+0")]),
+        ("59d a length of words", PSEUDO, &[("content-length", "zero")]),
+        ("57j a blank in a name", PSEUDO, &[("x a", "b")]),
+        ("57k a control byte in a value", PSEUDO, &[("x-a", "a\u{1}b")]),
+        ("57l a DEL in a name", PSEUDO, &[("x\u{7f}a", "b")]),
+        ("62b a tunnel for another protocol", method("CONNECT"), &[(":protocol", "websocket")]),
+        ("63f a status in a request", PSEUDO, &[(":status", "200")]),
     ];
+    let mut passed = Vec::new();
     for (id, pseudo, more) in cases {
         let mut h2 = H2::open(&proxy, &[]);
         let block = fields(&[&pseudo[..], more].concat());
         h2.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block));
         let verdict = h2.verdict();
-        assert_ne!(verdict, "200", "{id}");
-        assert!(upstream.take().is_empty(), "{id} reached the service: {verdict}");
+        let seen = upstream.take();
+        if verdict == "200" || !seen.is_empty() {
+            passed.push((id, verdict));
+        }
     }
+    assert!(passed.is_empty(), "{passed:?}");
     assert_eq!(proxy.metric("backburn_slo_events_total", &[]), 0);
     is_served(&proxy);
 }
@@ -283,6 +312,21 @@ fn answers_nobody_takes() {
         proxy.until("counted", |proxy| proxy.metric("backburn_refused_total", &[]) > before);
         is_served(&proxy);
     }
+}
+
+/// As many fields as are allowed, and one more.
+#[test]
+fn no_more_fields_than_allowed() {
+    let upstream = Recorder::start(OK);
+    let proxy = proxy(&format!("[proxy]\nlimits = {{ headers = 5 }}\n{SLO}"), &upstream.url, &[]);
+    let mut h2 = H2::open(&proxy, &[]);
+    h2.send(&get(1, &[("x", "y"); 5]));
+    assert_eq!(h2.verdict(), "200");
+    let mut h2 = H2::open(&proxy, &[]);
+    h2.send(&get(1, &[("x", "y"); 6]));
+    assert_eq!(h2.verdict(), "answered");
+    assert_eq!(proxy.metric("backburn_refused_total", &["reason=\"headers\""]), 1);
+    assert_eq!(upstream.take().len(), 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@
     reason = "tests watch the real clock and end at the first surprise"
 )]
 
+mod api;
 mod bad;
 mod budget;
 mod clients;
@@ -23,10 +24,13 @@ mod gateway;
 mod h2;
 mod house;
 mod import;
+mod limits;
 mod load_faults;
+mod memory;
 mod meter;
 mod others;
 mod phases;
+mod pool;
 mod recorder;
 mod reload;
 mod replay;

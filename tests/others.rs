@@ -81,6 +81,13 @@ fn grpc() {
         assert_eq!(seen, wanted, "{scheme}");
         proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
         assert_eq!(proxy.metric("http_server_request_duration_seconds_count", &[]), 10);
+        // UNIMPLEMENTED in a head, UNAVAILABLE in trailers; NOT_FOUND is an answer. Who ran out of
+        // time left early, or was told so by the service a moment before.
+        let events = |label: &str| proxy.metric("backburn_slo_events_total", &[label]);
+        let (organic, bad) = (events("cause=\"organic\""), events("outcome=\"bad\""));
+        assert!((2..=3).contains(&organic) && bad == organic, "{organic} of {bad}");
+        let gone = proxy.metric("backburn_slo_excluded_events_total", &["client_gone"]);
+        assert_eq!((events("outcome=\"good\""), organic + gone), (7, 3));
     }
 }
 
@@ -146,4 +153,51 @@ fn h2load() {
         assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"good\""]), counted);
         assert_eq!(proxy.metric("backburn_slo_events_total", &[]), counted);
     }
+}
+
+/// A critic of HTTP finds nothing in our answers that it does not find in the service's own.
+#[test]
+fn redbot() {
+    let shop = shop();
+    let proxy = proxy(SLO, &shop.url("checkout"), &[]);
+    let critic = interpreter().with_file_name("redbot").display().to_string();
+    // What it says comes after the head that it shows.
+    let findings = |url: &str, path: &str| {
+        let text = said(&critic, &["-o", "text", &format!("{url}{path}")]);
+        let (_, findings) = text.split_once("* General:").unwrap_or_else(|| panic!("{text}"));
+        findings.to_owned()
+    };
+    for path in ["/api/items", "/bytes/100000", "/nothing", "/slow?ms=10"] {
+        let (bare, ours) =
+            (findings(&shop.url("checkout"), path), findings(&proxy.url("proxy"), path));
+        assert_eq!(ours, bare, "{path}");
+    }
+}
+
+/// A hundred connections each that send their heads, send their bodies, or read their answers as
+/// slowly as they may: others are served all the while.
+#[test]
+fn slowhttptest() {
+    let shop = shop();
+    let scenario = format!("[proxy]\ntimeouts.request_head = \"2s\"\n{SLO}");
+    let proxy = proxy(&scenario, &shop.url("checkout"), &[]);
+    let url = proxy.url("proxy");
+    let crowd = "-c 100 -r 100 -i 1 -l 6 -p 10";
+    let attacks = [
+        format!("{crowd} -H -u {url}/api/items"),
+        format!("{crowd} -B -s 8192 -u {url}/echo"),
+        format!("{crowd} -X -w 512 -y 1024 -n 1 -z 32 -k 3 -u {url}/bytes/1000000"),
+    ];
+    let attacks = attacks.map(|attack| {
+        std::thread::spawn(move || said("slowhttptest", &attack.split(' ').collect::<Vec<_>>()))
+    });
+    for attack in attacks {
+        let said = attack.join().unwrap();
+        assert!(said.contains("Exit status:"), "{said}");
+        let mut probes = said.lines().filter(|line| line.contains("service available")).peekable();
+        assert!(probes.peek().is_some(), "{said}");
+        assert!(probes.all(|line| line.contains("YES")), "{said}");
+    }
+    assert_eq!(proxy.metric("backburn_refused_total", &["reason=\"request_head\""]), 100);
+    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
 }

@@ -180,7 +180,24 @@ fn a_log_that_cannot_be_written() {
     }
     proxy.until("told", |proxy| proxy.metric("backburn_request_log_total", &["failed"]) == 20);
     let said = std::fs::read_to_string(proxy.scratch.0.join("stderr")).unwrap();
-    assert_eq!(said.matches("the request log cannot be written").count(), 1, "{said}");
+    assert_eq!(said.matches("the request log is not written any more").count(), 1, "{said}");
+}
+
+/// It grows no larger than it may; what would not fit is counted.
+#[test]
+fn a_log_of_limited_size() {
+    let service = Service::start(OK);
+    let scenario = "[sampling]\nfile = \"log\"\nrest = \"100%\"\nmax_size = \"2KB\"\n";
+    let proxy = proxy(scenario, &service.url, &[]);
+    for _ in 0..30 {
+        assert_eq!(ask(&proxy, "POST", "/a"), 200);
+    }
+    let logged = |proxy: &Program, what: &str| proxy.metric("backburn_request_log_total", &[what]);
+    proxy.until("all are told", |proxy| logged(proxy, "") == 30);
+    assert!(logged(&proxy, "full") > 0 && logged(&proxy, "dropped") == 0);
+    let text = std::fs::read_to_string(proxy.scratch.0.join("log")).unwrap();
+    assert_eq!(text.lines().count() as u64, logged(&proxy, "written"));
+    assert!(text.len() <= 2000 && text.lines().all(|line| line.ends_with('}')), "{text}");
 }
 
 /// Everything is in the file when the process has ended; without `[sampling]` there is nothing.

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # Programs, as command=package where the two differ.
 missing=()
-for program in python3 cc=gcc curl h2load=nghttp2-client; do
+for program in python3 cc=gcc curl h2load=nghttp2-client slowhttptest; do
   command -v "${program%=*}" >/dev/null || missing+=("${program#*=}")
 done
 # Debian keeps what makes virtual environments in a package of its own.
@@ -28,6 +28,7 @@ tools=target/tools
 "$tools/bin/python" -m pip install --quiet --disable-pip-version-check \
   grpcio==1.85.3 \
   h2==4.4.1 \
+  redbot==2.7.1 \
   scipy==1.17.1 \
   setuptools==79.0.1 \
   slo-generator==2.6.0 \

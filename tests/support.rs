@@ -59,9 +59,20 @@ impl Program {
     }
 
     pub(crate) fn start_in(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
+        Self::start_by(Command::new(BACKBURN), scratch, verb, arguments)
+    }
+
+    /// In circumstances of its own: `how` is a shell's line that ends in `exec "$0" "$@"`.
+    pub(crate) fn start_under(how: &str, scratch: Scratch, arguments: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", how, BACKBURN]);
+        Self::start_by(shell, scratch, "run", arguments)
+    }
+
+    fn start_by(command: Command, scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
         let file = scratch.0.join("ready.json");
         let ready = ["--ready-file", file.to_str().unwrap()];
-        let mut program = Self::launch(scratch, verb, &[arguments, &ready].concat());
+        let mut program = Self::launch_by(command, scratch, verb, &[arguments, &ready].concat());
         // The file appears by rename; there is no event to wait for without a watcher.
         let deadline = Instant::now() + PATIENCE;
         program.ready = loop {
@@ -79,8 +90,12 @@ impl Program {
 
     /// Starts a verb and waits for nothing; what it says and prints goes to files.
     pub(crate) fn launch(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
+        Self::launch_by(Command::new(BACKBURN), scratch, verb, arguments)
+    }
+
+    fn launch_by(mut command: Command, scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
         let file = |name: &str| std::fs::File::create(scratch.0.join(name)).unwrap();
-        let child = Command::new(BACKBURN)
+        let child = command
             .arg(verb)
             .args(arguments)
             .current_dir(&scratch.0)
@@ -233,6 +248,11 @@ pub(crate) fn shop() -> Program {
 
 /// backburn with a scenario (text) before a service.
 pub(crate) fn proxy(scenario: &str, upstream: &str, more: &[&str]) -> Program {
+    proxy_under("exec \"$0\" \"$@\"", scenario, upstream, more)
+}
+
+/// The same, started by a shell's line; see [`Program::start_under`].
+pub(crate) fn proxy_under(how: &str, scenario: &str, upstream: &str, more: &[&str]) -> Program {
     let scratch = Scratch::new();
     let file = scratch.file("scenario.toml", scenario);
     let upstream = format!("proxy.upstream=\"{upstream}\"");
@@ -246,7 +266,7 @@ pub(crate) fn proxy(scenario: &str, upstream: &str, more: &[&str]) -> Program {
         &upstream,
     ];
     arguments.extend(more);
-    Program::start_in(scratch, "run", &arguments)
+    Program::start_under(how, scratch, &arguments)
 }
 
 /// Runs one of tests/clients and returns what it printed.
@@ -288,7 +308,7 @@ impl Holding {
 
     pub(crate) fn result(mut self) -> Value {
         let line = self.lines.next().unwrap().unwrap();
-        let _ = self.child.wait();
+        wait(&mut self.child);
         serde_json::from_str(&line).unwrap()
     }
 }

@@ -263,6 +263,37 @@ fn towards_services() {
     assert_eq!(asked(&scratch, port, ca), wrong("tls_not_spoken"));
 }
 
+/// HTTP/2 over TLS on both sides: one backburn before another, which has agreed to it by ALPN.
+#[test]
+fn h2_towards_services() {
+    let (scratch, upstream) = (Scratch::new(), Recorder::start(OK));
+    let authority = Authority::new("one");
+    authority.good().write(&scratch, "own");
+    let ca = scratch.file("ca.pem", &authority.pem).display().to_string();
+    let second = serving(&scratch, &upstream.url, "");
+    let scenario = format!(
+        "[services.second]\nurl = \"{}\"\nprotocol = \"h2\"\ntls = {{ ca = \"{ca}\" }}\n{SLO}",
+        second.url("proxy")
+    );
+    let file = scratch.file("first.toml", &scenario).display().to_string();
+    let own = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--workers", "1"];
+    let first = Program::start("run", &[&[file.as_str()], &own[..]].concat());
+    for n in 0..3 {
+        let mut stream = crate::gateway::connect(&first);
+        stream.write_all(b"POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc").unwrap();
+        let (text, _) = read(&mut stream, |text| !crate::gateway::answers(text).is_empty());
+        assert_eq!(crate::gateway::answers(&text), [200], "{text:?}");
+        let seen = upstream.take().remove(0).text();
+        // HTTP/1.1 to the first, HTTP/2 to the second.
+        let via = seen.lines().filter(|line| line.starts_with("via: ")).collect::<String>();
+        assert!(via.contains("1.1 backburn-") && via.contains("2 backburn-"), "{n}: {seen}");
+        assert!(seen.ends_with("\r\n\r\nabc"), "{seen}");
+    }
+    for proxy in [&first, &second] {
+        assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"good\""]), 3);
+    }
+}
+
 /// Files that cannot be used are found out at the start.
 #[test]
 fn files_that_cannot_be_used() {

@@ -53,7 +53,7 @@ pub(crate) fn service(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Stri
 }
 
 /// One head, and nothing after it.
-fn head(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -65,7 +65,7 @@ fn head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8(head).unwrap())
 }
 
-fn events(proxy: &Program, label: &str) -> u64 {
+pub(crate) fn events(proxy: &Program, label: &str) -> u64 {
     proxy.metric("backburn_slo_events_total", &[label])
 }
 
@@ -108,10 +108,12 @@ fn check(number: usize, case: &Case, proxy: &Program) -> Result<(), String> {
 
 #[test]
 fn the_corpus_of_services() {
-    let corpus: Corpus = toml::from_str(include_str!("corpus/upstream.toml")).unwrap();
-    assert!(corpus.case.len() > 20);
+    let files = [include_str!("corpus/upstream.toml"), include_str!("corpus/services.toml")];
+    let corpus = files.into_iter().flat_map(|file| toml::from_str::<Corpus>(file).unwrap().case);
+    let corpus: Vec<Case> = corpus.collect();
+    assert!(corpus.len() > 80);
     let cases: Vec<(Vec<u8>, String)> =
-        corpus.case.iter().map(|case| (bytes(&case.answer), case.then.clone())).collect();
+        corpus.iter().map(|case| (bytes(&case.answer), case.then.clone())).collect();
     let url = service(move |mut stream| {
         let Some(head) = head(&mut stream) else { return };
         let number: usize = head[5..].split(' ').next().unwrap().parse().unwrap();
@@ -132,7 +134,6 @@ fn the_corpus_of_services() {
     });
     let proxy = proxy(SLO, &url, &[]);
     let failed: Vec<String> = corpus
-        .case
         .iter()
         .enumerate()
         .filter_map(|(n, case)| Some(format!("{}: {}", case.id, check(n, case, &proxy).err()?)))
@@ -373,4 +374,49 @@ fn an_event_stream() {
     assert_eq!(events(&proxy, ""), 2);
     assert_eq!(proxy.metric("backburn_slo_excluded_events_total", &[]), 0);
     assert_eq!(proxy.metric("backburn_streams_interrupted_total", &[]), 1);
+}
+
+/// Each of the first events has been read before the next is said; then a hundred thousand, as fast
+/// as they are taken, whole and in order.
+#[test]
+fn a_long_event_stream() {
+    const ALL: usize = 100_000;
+    const ONE_BY_ONE: usize = 1_000;
+    let (read_one, was_read) = std::sync::mpsc::channel::<()>();
+    let was_read = std::sync::Mutex::new(was_read);
+    let url = service(move |mut stream| {
+        let Some(_) = head(&mut stream) else { return };
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .unwrap();
+        for n in 0..ALL {
+            let event = format!("id: {n}\ndata: x\n\n");
+            stream.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).unwrap();
+            if n < ONE_BY_ONE {
+                was_read.lock().unwrap().recv().unwrap();
+            }
+        }
+        stream.write_all(b"0\r\n\r\n").unwrap();
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    let mut stream = std::io::BufReader::new(connect(&proxy));
+    // In HTTP/1.0, so that the lines are the service's own, without chunks between them.
+    stream.get_ref().set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.get_mut().write_all(b"GET /events HTTP/1.0\r\nHost: t\r\n\r\n").unwrap();
+    let mut next = 0;
+    let mut line = String::new();
+    while std::io::BufRead::read_line(&mut stream, &mut line).unwrap() > 0 {
+        if let Some(id) = line.strip_prefix("id: ") {
+            assert_eq!(id.trim_end().parse::<usize>().unwrap(), next);
+            next += 1;
+            if next <= ONE_BY_ONE {
+                read_one.send(()).unwrap();
+            }
+        }
+        line.clear();
+    }
+    assert_eq!(next, ALL);
+    assert_eq!(events(&proxy, "outcome=\"good\""), 1);
+    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+    assert_eq!(proxy.metric("backburn_streams_interrupted_total", &[]), 0);
 }

@@ -96,7 +96,8 @@ fn any_fault() -> impl Strategy<Value = Fault> {
         proptest::collection::btree_map(text(), count(), 0..3),
     )
         .prop_map(|((name, services, active, who), (asked_ratio, drill, phase), skipped)| {
-            Fault { name, services, active, who, asked_ratio, drill, phase, skipped }
+            let in_burst = active.then_some(drill.hit % 2 == 0);
+            Fault { name, services, active, in_burst, who, asked_ratio, drill, phase, skipped }
         })
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{AdminState, LARGEST_BODY};
 use crate::drill::state::{Change, Refusal};
+use crate::plan::FaultId;
 use crate::report::View;
 use crate::report::view::Slo;
 
@@ -92,6 +93,12 @@ pub(super) async fn slos(State(state): Admin) -> Json<Vec<Slo>> {
 
 pub(super) async fn faults(State(state): Admin) -> Json<Value> {
     let snapshot = state.control.snapshot();
+    let (stage, now) = (state.control.stage.load_full(), crate::clock::now());
+    let injecting = state.control.standing(now).injecting;
+    let in_burst = |name: &str| {
+        let id = stage.plan.faults.iter().position(|fault| *fault.name == *name)?;
+        stage.is_in_burst(id as FaultId, now).filter(|_| injecting)
+    };
     let faults = snapshot.all_faults().map(|fault| {
         let routes: Vec<Value> = fault
             .routes
@@ -110,6 +117,7 @@ pub(super) async fn faults(State(state): Admin) -> Json<Value> {
         json!({
             "name": &*fault.name,
             "who": fault.who,
+            "in_burst": in_burst(&fault.name),
             "asked": fault.asked.map(crate::units::Share::as_f64),
             "eligible": fault.eligible,
             "hit": fault.hit,

@@ -39,7 +39,7 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
             .plan
             .faults
             .iter()
-            .filter(|fault| fault.per.is_some())
+            .filter(|fault| fault.tells_values_apart())
             .map(|fault| (fault.name.to_string(), state.control.evicted(&fault.name)))
             .collect(),
     };
@@ -63,12 +63,13 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
-fn logged(counts: &Counts) -> [(&'static str, u64); 3] {
+fn logged(counts: &Counts) -> [(&'static str, u64); 4] {
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
     [
         ("written", read(&counts.written)),
         ("dropped", read(&counts.dropped)),
         ("failed", read(&counts.failed)),
+        ("full", read(&counts.full)),
     ]
 }
 

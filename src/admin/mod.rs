@@ -11,6 +11,7 @@ mod steer;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -24,6 +25,7 @@ use crate::drill::Control;
 use crate::drill::reload::Reloads;
 use crate::report::Live;
 use crate::requests::Log;
+use crate::scenario::LARGEST_FILE;
 
 /// Of a request, in bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -41,6 +43,8 @@ pub struct AdminState {
     /// Rung by `POST drill/finish`.
     pub finish: Arc<Notify>,
     pub bound: SocketAddr,
+    /// Files and directories the scenario comes from; empty: from none.
+    pub files: Vec<PathBuf>,
     /// The request log, where there is one.
     pub requests: Option<Arc<Log>>,
 }
@@ -55,6 +59,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/start", post(api::start))
         .route("/next", post(steer::next))
         .route("/finish", post(api::finish));
+    let largest = DefaultBodyLimit::max(usize::try_from(LARGEST_FILE).unwrap_or(usize::MAX));
     let v1 = Router::new()
         .route("/status", get(api::status))
         .route("/slos", get(api::slos))
@@ -70,6 +75,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/reload", post(steer::reload))
         .route("/explain", get(steer::explained))
         .route("/requests", get(api::requests))
+        .route("/scenario", get(steer::scenario).put(steer::replace).layer(largest))
         .nest("/drill", drill)
         .layer(axum::middleware::map_response(api::problems));
     Router::new()

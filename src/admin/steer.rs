@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::AdminState;
 use super::api::{Admin, Changed, Problem, answer, read};
+use crate::diagnostic::without_passwords;
 use crate::drill::reload::{Order, Outcome, Report};
 use crate::plan::Plan;
 use crate::plan::explain::{Explanation, Question};
@@ -203,6 +204,38 @@ pub(super) async fn clear(
 ) -> Result<Response, Problem> {
     known(&state.control.plan(), &fault)?;
     order(&state, Order::Clear(fault)).await
+}
+
+/// What is in force, as it was written: `${NAME}` stays what it is, and no URL shows its password.
+pub(super) async fn scenario(State(state): Admin) -> Json<Value> {
+    let standing = state.reloads.standing();
+    let texts = standing.scenario.iter().map(|(name, text)| {
+        let text = without_passwords(text).unwrap_or_else(|| text.clone());
+        json!({ "name": name, "text": text })
+    });
+    let files = state.files.iter().map(|path| path.display().to_string());
+    let overrides = standing.overrides.iter();
+    let overrides = overrides.map(|set| json!({ "key": set.path, "value": set.value }));
+    Json(json!({
+        "generation": standing.generation,
+        "files": files.collect::<Vec<_>>(),
+        "texts": texts.collect::<Vec<_>>(),
+        "overrides": overrides.collect::<Vec<_>>(),
+    }))
+}
+
+/// Takes a scenario (TOML) in place of the one in force, which is in no file.
+pub(super) async fn replace(State(state): Admin, bytes: Bytes) -> Result<Response, Problem> {
+    if !state.files.is_empty() {
+        let files: Vec<String> =
+            state.files.iter().map(|path| format!("`{}`", path.display())).collect();
+        let why =
+            format!("the scenario is in {}: change it there, it is watched", files.join(", "));
+        return Err(Problem::new(StatusCode::CONFLICT, why));
+    }
+    let text = String::from_utf8(bytes.to_vec());
+    let text = text.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "not UTF-8"))?;
+    order(&state, Order::Replace(text)).await
 }
 
 fn known(plan: &Plan, fault: &str) -> Result<(), Problem> {

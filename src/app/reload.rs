@@ -21,6 +21,9 @@ use crate::plan::{Plan, Service};
 use crate::proxy::Shared;
 use crate::scenario::{Override, WHO, Widening, adjustable, written_at};
 
+/// What a scenario is called that came by the API.
+const PUT: &str = "scenario.toml (by the API)";
+
 /// What a reload needs to know and to reach.
 #[derive(Debug)]
 pub(super) struct Reloader {
@@ -56,6 +59,7 @@ impl Reloader {
         self.reloads.update(|standing| {
             standing.generation = 1;
             standing.last_success = unix(crate::clock::wall());
+            standing.scenario = self.live.files.as_slice().into();
         });
         let mut sight = watcher.sight();
         loop {
@@ -95,6 +99,20 @@ impl Reloader {
                 }
                 let texts = self.live.clone();
                 self.wish(Wish { texts, overrides, by, read: false, accept: true }).await
+            }
+            Order::Replace(text) => {
+                let was = self.source.built_in.replace((PUT.to_owned(), text));
+                let source = self.source.clone();
+                let texts = tokio::task::spawn_blocking(move || source.read()).await;
+                let Ok(texts) = texts else { return self.report(Outcome::Rejected, by) };
+                watcher.know(texts.fingerprint());
+                let wish = Wish { texts, overrides, by, read: true, accept: false };
+                let report = self.wish(wish).await;
+                // What waits to be accepted is read again then.
+                if report.result == Outcome::Rejected {
+                    self.source.built_in = was;
+                }
+                report
             }
             Order::Clear(fault) => {
                 overrides.retain(|known| fault_of(known) != Some(&fault));
@@ -214,6 +232,7 @@ impl Reloader {
         }
         let is_live = content == self.live.fingerprint();
         self.reloads.update(|standing| {
+            standing.scenario = self.live.files.as_slice().into();
             standing.results[report.result as usize] += 1;
             standing.generation = report.generation;
             standing.overrides.clone_from(&self.overrides);

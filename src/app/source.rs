@@ -18,7 +18,8 @@ use crate::scenario::{self, LARGEST_FILE, MOST_FILES, Override, SafetySpec, Scen
 pub struct Source {
     /// Files, and directories that stand for their `*.toml` in order of name.
     pub paths: Vec<PathBuf>,
-    /// A text that ships with the program, before all files: its name and what it says.
+    /// A text that is in no file (it ships with the program, or was put by the API), before all
+    /// files: its name and what it says.
     pub built_in: Option<(String, String)>,
     /// `--set` texts, put over the files.
     pub sets: Vec<String>,
@@ -53,6 +54,7 @@ impl Source {
         let mut hashers = [0_u8, 1].map(|which| {
             let mut hasher = DefaultHasher::new();
             which.hash(&mut hasher);
+            self.built_in.hash(&mut hasher);
             hasher
         });
         let mut seen = HashSet::new();

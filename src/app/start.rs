@@ -222,7 +222,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         None => (None, Vec::new()),
         Some(sampling) => {
             let path = &sampling.file;
-            let opened = requests::open(path, workers);
+            let opened = requests::open(sampling, workers);
             let failed = |source| StartError::RequestLog { path: path.clone(), source };
             let (log, queues) = opened.map_err(failed)?;
             (Some(log), queues.into_iter().map(Some).collect())
@@ -243,9 +243,11 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         threads.push(thread);
     }
 
-    // Half of the descriptors for clients, half for upstreams.
-    let room = files.map_or(500_000, |files| (files.saturating_sub(RESERVE) / 2).max(16));
-    let room = plan.proxy.limits.connections.map_or(room, |most| room.min(u64::from(most)));
+    // Half of the descriptors for clients, the other half for upstreams and for ourselves; unless
+    // it is said how many clients there may be, who need not all ask at once.
+    let half = files.map_or(500_000, |files| (files / 2).max(16));
+    let most = files.map_or(u64::MAX, |files| files.saturating_sub(RESERVE).max(16));
+    let room = plan.proxy.limits.connections.map_or(half, |asked| most.min(u64::from(asked)));
     let room = Arc::new(Semaphore::new(
         usize::try_from(room).unwrap_or(500_000).min(Semaphore::MAX_PERMITS),
     ));
@@ -284,6 +286,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let (reloads, calls) = Reloads::new();
     let reloads = Arc::new(reloads);
     let watcher = Watcher::new(options.source.clone(), options.texts.fingerprint());
+    let files = options.source.paths.clone();
     let reloader = Reloader {
         source: options.source,
         control: Arc::clone(&control),
@@ -311,6 +314,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         ready: Arc::clone(&ready),
         finish: Arc::clone(&finish),
         bound: admin_bound,
+        files,
         requests: log.clone(),
     });
     if let (Some(tls), Some(served)) = (plan.proxy.tls.clone(), served) {

@@ -112,7 +112,9 @@ pub(super) struct ProofArgs {
 pub(super) fn export(what: &Export) -> u8 {
     let made = match what {
         Export::JsonSchema => Ok(format!("{:#}\n", crate::scenario::json_schema())),
-        Export::Reference => Ok(crate::document::reference(&crate::scenario::ROOT)),
+        Export::Reference => {
+            Ok(crate::document::reference(&crate::scenario::ROOT, crate::fault::page))
+        }
         Export::Record(args) => {
             match client::on(args, &http::Method::GET, "/api/v1/record", &Value::Null) {
                 Ok(record) => Ok(format!("{record}\n")),

@@ -20,11 +20,13 @@ Examples:
 
 What has no equivalent is told, and written among the comments.")]
     Toxiproxy(ImportArgs),
-    /// Envoy's HTTP fault filter, as YAML or JSON: alone, or anywhere in a configuration.
+    /// Envoy's HTTP fault filter, as YAML or JSON: alone, or anywhere in a configuration; or
+    /// Istio's virtual services.
     #[command(after_help = "\
 Examples:
   backburn import envoy-fault envoy.yaml -o scenario.toml
   backburn import envoy-fault fault.json          to look at first: it goes to stdout
+  kubectl get virtualservice -A -o yaml | backburn import envoy-fault -
 
 What has no equivalent is told, and written among the comments. What narrows a fault and cannot be
 said leaves it off.")]

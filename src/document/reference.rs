@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use super::suggest::walk;
 use super::{TableKeys, Value};
 
-/// Markdown: one section a table, outer ones first, one row a key.
-pub fn reference(root: &'static TableKeys) -> String {
+/// Markdown: one section a table, outer ones first, one row a key. `page`: what more there is to say
+/// of a table than its keys.
+pub fn reference(root: &'static TableKeys, page_of: fn(&str) -> Option<String>) -> String {
     let mut page = "# The scenario language\n".to_owned();
     let mut told = Vec::new();
     walk(root, &mut |keys| {
@@ -16,16 +17,17 @@ pub fn reference(root: &'static TableKeys) -> String {
         }
         told.push(keys.name);
         page.push('\n');
-        section(&mut page, keys);
+        section(&mut page, keys, page_of);
     });
     page
 }
 
-fn section(page: &mut String, keys: &TableKeys) {
+fn section(page: &mut String, keys: &TableKeys, page_of: fn(&str) -> Option<String>) {
+    let doc = page_of(keys.name).unwrap_or_else(|| keys.doc.to_owned());
     // Writing to a String does not fail.
     let _ = match keys.name {
-        "" => writeln!(page, "## The top of the file\n\n{}\n", keys.doc),
-        name => writeln!(page, "## `[{name}]`\n\n{}\n", keys.doc),
+        "" => writeln!(page, "## The top of the file\n\n{doc}\n"),
+        name => writeln!(page, "## `[{name}]`\n\n{doc}\n"),
     };
     if let Some(short) = keys.short {
         let _ = writeln!(page, "Short form: {}.\n", short.expected());

@@ -245,9 +245,14 @@ impl Control {
         let Whole { drill, counters, recorded, replaced, .. } = whole;
         let current = self.stage.load_full();
         let scene = scene(drill, self.seed, self.pass_through.is_none(), now);
-        let plan = plan.unwrap_or_else(|| Arc::clone(&current.plan));
-        recorded.book(booked(&plan, drill.position()), now);
-        self.stage.store(Arc::new(Stage::new(plan, &self.ledger, counters, scene)));
+        let stage = if plan.is_none() && !scene.injecting && scene.position == current.position {
+            current.at_rest(scene)
+        } else {
+            let plan = plan.unwrap_or_else(|| Arc::clone(&current.plan));
+            Stage::new(plan, &self.ledger, counters, scene)
+        };
+        recorded.book(booked(&stage.plan, drill.position()), now);
+        self.stage.store(Arc::new(stage));
         self.changed.notify_one();
         let finished = drill.state() == State::Finished;
         if scene.releasing && (!current.releasing || finished) {

@@ -172,7 +172,8 @@ impl Counters {
     pub fn evicted(&self, fault: &str) -> u64 {
         let places = self.per.iter().filter(|((_, name), _)| **name == *fault);
         let places: u64 = places.map(|(_, per)| per.evicted()).sum();
-        places + self.faults.get(fault).map_or(0, |own| own.fired_per.evicted())
+        let kinds = self.memories.get(fault).map_or(0, Memory::evicted);
+        places + kinds + self.faults.get(fault).map_or(0, |own| own.fired_per.evicted())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What reloads and live overrides are asked for and what comes of them. Whoever reads the files
 //! carries them out, one after the other; the API and signals only ask.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +19,8 @@ pub enum Order {
     Set(Vec<Override>),
     /// Take away what is overridden of this fault.
     Clear(String),
+    /// This scenario in place of the one that is in no file.
+    Replace(String),
 }
 
 /// An order on its way.
@@ -125,6 +127,8 @@ pub struct Standing {
     pub last_success: f64,
     /// What is watched, and how.
     pub watched: String,
+    /// What is in force, as written: names and texts.
+    pub scenario: Arc<[(String, String)]>,
 }
 
 /// Where orders go and what stands, for the control plane.

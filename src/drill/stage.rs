@@ -24,7 +24,7 @@ const WHOLE: u32 = Share::ONE.billionths();
 #[derive(Debug)]
 pub struct Stage {
     pub plan: Arc<Plan>,
-    pub books: Books,
+    pub books: Arc<Books>,
     pub position: Position,
     /// False: nothing is injected, whatever is armed.
     pub injecting: bool,
@@ -90,8 +90,8 @@ struct Member {
     plain: bool,
     fault: Arc<Fault>,
     own: OfFault,
-    /// When it comes and goes.
-    bursts: Option<Bursts>,
+    /// When it comes and goes. Rare, and large: every draw passes by it.
+    bursts: Option<Box<Bursts>>,
     /// For each value of its `per`: how many requests were eligible.
     per: Option<Arc<PerValue>>,
 }
@@ -192,7 +192,7 @@ impl Stage {
                     && fault.bursts.is_none(),
                 fault: Arc::clone(fault),
                 own: counters.of(&fault.name),
-                bursts: fault.bursts.map(|bursts| Bursts::new(seed, &fault.name, bursts)),
+                bursts: fault.bursts.map(|bursts| Box::new(Bursts::new(seed, &fault.name, bursts))),
                 per: fault.per.as_ref().map(|_| counters.per(&booked, &fault.name)),
             });
             by_fault[usize::from(*id)] = Some(at);
@@ -212,7 +212,7 @@ impl Stage {
         let by_route = by_route.collect();
         let ramp = phase.and_then(|phase| phase.ramp);
         let ramp = ramp.map(|over| Ramp { from: phase_began, over });
-        let books = ledger.open(Arc::clone(&plan), &booked, phase.filter(|_| injecting));
+        let books = ledger.open(Arc::clone(&plan), &booked, phase.filter(|_| injecting)).into();
         let (faults, draws) = (faults.into(), draws.into());
         Self {
             plan,
@@ -228,9 +228,34 @@ impl Stage {
         }
     }
 
+    /// The same place with the same books, and nothing armed: what a halt puts on stage, which has no
+    /// time for a plan of any size to be put together.
+    #[must_use]
+    pub fn at_rest(&self, scene: Scene) -> Self {
+        Self {
+            plan: Arc::clone(&self.plan),
+            books: Arc::clone(&self.books),
+            position: self.position,
+            injecting: false,
+            releasing: scene.releasing,
+            faults: self.faults.clone(),
+            draws: Box::default(),
+            by_route: self.by_route.iter().map(|_| Box::default()).collect(),
+            ramp: self.ramp.map(|ramp| Ramp { from: scene.phase_began, ..ramp }),
+            began: scene.phase_began,
+        }
+    }
+
     /// A fault as it is in this phase.
     pub fn fault(&self, id: FaultId) -> &Fault {
         &self.faults[usize::from(id)]
+    }
+
+    /// Whether a fault that comes and goes is in a burst; `None`: it does not, or is not armed.
+    pub fn is_in_burst(&self, id: FaultId, now: Instant) -> Option<bool> {
+        let mut members = self.draws.iter().flat_map(|draw| &draw.members);
+        let bursts = members.find(|member| member.id == id)?.bursts.as_ref()?;
+        Some(bursts.is_on(now.saturating_duration_since(self.began)))
     }
 
     pub fn phase(&self) -> Option<&Phase> {

@@ -1,4 +1,5 @@
 use http::{HeaderMap, HeaderValue, Method};
+use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::*;
 
@@ -71,10 +72,32 @@ fn fault(name: &str, who: &str) -> String {
     format!("[faults.{name}]\nroutes = [\"*\"]\n{who}\ninject.error = 500\n")
 }
 
-/// Within four standard deviations of `n · p`.
+/// So many of `n` are no surprise: as few, or as many, come about at least five times in ten
+/// thousand by the exact binomial distribution.
 fn close(hit: usize, n: f64, p: f64) {
-    let sigma = (n * p * (1.0 - p)).sqrt();
-    assert!((hit as f64 - n * p).abs() < 4.0 * sigma, "{hit}, want {} ± {sigma}", n * p);
+    let of = Binomial::new(p, n as u64).unwrap();
+    let few = of.cdf(hit as u64);
+    let many = if hit == 0 { 1.0 } else { 1.0 - of.cdf(hit as u64 - 1) };
+    assert!(few >= 0.0005 && many >= 0.0005, "{hit} of {n} at {p}: {few}, {many}");
+}
+
+/// From never to always.
+#[test]
+fn shares_hold() {
+    for (share, p) in
+        [("0%", 0.0), ("0.1%", 0.001), ("1%", 0.01), ("50%", 0.5), ("99%", 0.99), ("100%", 1.0)]
+    {
+        for seed in [7, 8, 9] {
+            let stage = stage(&fault("a", &format!("probability = \"{share}\"")), seed);
+            assert_eq!(stage.is_quiet(0), share == "0%", "{share}");
+            let hit = hits(&stage, 100_000).iter().filter(|hit| !hit.is_empty()).count();
+            match share {
+                "0%" => assert_eq!(hit, 0),
+                "100%" => assert_eq!(hit, 100_000),
+                _ => close(hit, 1e5, p),
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,10 @@ use crate::units::{Share, show_duration};
 
 /// How wide comments are.
 const WIDTH: usize = 98;
+/// Beyond so many routes a new one is only compared with those that say the same.
+const MOST_COMPARED: usize = 200;
+/// Every route.
+const ANY: &str = "*";
 /// The longest name of the language.
 const LONGEST_NAME: usize = 63;
 
@@ -17,6 +21,7 @@ pub(super) struct Draft<'s> {
     sources: &'s Sources,
     pub(super) notes: Diagnostics,
     services: Vec<Service>,
+    routes: Vec<Route>,
     faults: Vec<Fault>,
     taken: HashSet<String>,
 }
@@ -34,10 +39,21 @@ pub(super) struct Service {
     pub(super) comments: Vec<String>,
 }
 
+/// `[routes.NAME]`; without a name, only its comments are written.
+#[derive(Debug, Default)]
+pub(super) struct Route {
+    pub(super) name: String,
+    /// Dotted keys, with their values, in TOML.
+    pub(super) keys: Vec<(String, String)>,
+    pub(super) comments: Vec<String>,
+}
+
 /// `[faults.NAME]`; without anything to inject, only its comments are written.
 #[derive(Debug, Default)]
 pub(super) struct Fault {
     pub(super) name: String,
+    /// The routes it is on; empty: all of its service's.
+    pub(super) routes: Vec<String>,
     /// The service it is for; `None`: all.
     pub(super) service: Option<String>,
     pub(super) comments: Vec<String>,
@@ -57,6 +73,7 @@ impl<'s> Draft<'s> {
             sources,
             notes: Diagnostics::new(),
             services: Vec::new(),
+            routes: Vec::new(),
             faults: Vec::new(),
             taken: HashSet::new(),
         }
@@ -110,10 +127,33 @@ impl<'s> Draft<'s> {
         self.services.push(service);
     }
 
+    /// Whether some request would be this route's and another's, which is a mistake here.
+    pub(super) fn ties(&self, route: &Route) -> bool {
+        let alike = |known: &&Route| !known.name.is_empty();
+        if self.routes.len() > MOST_COMPARED {
+            return self.routes.iter().filter(alike).any(|known| known.keys == route.keys);
+        }
+        let mut whole: String = self.services.iter().map(Service::text).collect();
+        whole.extend(self.routes.iter().map(Route::text));
+        mistake(&format!("{whole}{}", route.text())).is_some()
+    }
+
+    /// Adds a route, if the language takes it. `at`: where it comes from.
+    pub(super) fn route(&mut self, route: Route, at: Place) {
+        let mut alone =
+            Route { keys: route.keys.clone(), name: route.name.clone(), ..Route::default() };
+        alone.keys.retain(|(key, _)| key != "service");
+        if let Some(wrong) = mistake(&format!("proxy.upstream = \"http://host\"\n{}", alone.text()))
+        {
+            return self.refuse(at, wrong);
+        }
+        self.routes.push(route);
+    }
+
     /// Adds a fault, if the language takes it. `at`: where it comes from.
     pub(super) fn fault(&mut self, fault: Fault, at: Place) {
         if !fault.inject.is_empty() {
-            let alone = format!("proxy.upstream = \"http://host\"\n{}", fault.text("*"));
+            let alone = format!("proxy.upstream = \"http://host\"\n{}", fault.text(ANY));
             if let Some(wrong) = mistake(&alone) {
                 return self.refuse(at, wrong);
             }
@@ -143,9 +183,13 @@ impl<'s> Draft<'s> {
             text.push('\n');
             text.push_str(&service.text());
         }
+        for route in &self.routes {
+            text.push('\n');
+            text.push_str(&route.text());
+        }
         for fault in &self.faults {
             text.push('\n');
-            text.push_str(&fault.text(&self.route(fault)));
+            text.push_str(&fault.text(&self.route_of(fault)));
         }
         text.push_str(
             "\n# Not from the rules: what the drill is judged by.\n[slos.answers]\n\
@@ -155,10 +199,11 @@ impl<'s> Draft<'s> {
     }
 
     /// Without `[routes]` each service has one, which is named after it where there are several.
-    fn route(&self, fault: &Fault) -> String {
+    fn route_of(&self, fault: &Fault) -> String {
         match &fault.service {
             Some(service) if self.services.len() > 1 => format!("all-{service}"),
-            _ => "*".to_owned(),
+            _ if !fault.routes.is_empty() => String::new(),
+            _ => ANY.to_owned(),
         }
     }
 }
@@ -179,6 +224,21 @@ impl Service {
     }
 }
 
+impl Route {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.comments {
+            comment(&mut text, "", line);
+        }
+        if self.name.is_empty() {
+            return text;
+        }
+        text.push_str(&format!("[routes.{}]\n", self.name));
+        aligned(&mut text, self.keys.clone());
+        text
+    }
+}
+
 impl Fault {
     fn text(&self, route: &str) -> String {
         let mut text = String::new();
@@ -189,7 +249,10 @@ impl Fault {
             return text;
         }
         text.push_str(&format!("[faults.{}]\n", self.name));
-        let mut keys = vec![("routes".to_owned(), format!("[{}]", quoted(route)))];
+        let named: Vec<String> = self.routes.iter().map(|name| quoted(name)).collect();
+        let routes =
+            if named.is_empty() || route == ANY { quoted(route) } else { named.join(", ") };
+        let mut keys = vec![("routes".to_owned(), format!("[{routes}]"))];
         let mut add = |key: &str, value: String| keys.push((key.to_owned(), value));
         if self.off {
             add("enabled", "false".to_owned());

@@ -165,6 +165,54 @@ fn filter() -> impl Strategy<Value = Value> {
         })
 }
 
+fn string_match() -> impl Strategy<Value = Value> {
+    let keys = prop_oneof![4 => Just("exact"), 2 => Just("prefix"), 1 => Just("regex"), 1 => Just("other")];
+    let value = prop_oneof![4 => "/?[a-z]{0,3}(/[a-z{]{0,2})?/?", 1 => text()];
+    prop_oneof![8 => (keys, value).prop_map(|(key, value)| json!({ key: value })), 1 => Just(json!({}))]
+}
+
+fn virtual_service() -> impl Strategy<Value = Value> {
+    let word = || prop_oneof![20 => "[a-z]{1,6}", 1 => text()];
+    let whole = |value| prop_oneof![20 => value, 1 => number()];
+    let or_not = |value| prop_oneof![1 => value, 1 => Just(Value::Null)];
+    let matches = (or_not(string_match().boxed()), string_match(), word())
+        .prop_map(|(uri, header, name)| json!({ "uri": uri, "headers": { name: header } }));
+    let percentage = whole((0_u32..101).prop_map(Value::from).boxed());
+    let status = whole((200_u32..600).prop_map(Value::from).boxed());
+    let fault =
+        (percentage, or_not(whole(Just(json!("2s")).boxed()).boxed()), or_not(status.boxed()))
+            .prop_map(|(percent, delay, status)| {
+                let percentage = json!({ "value": percent });
+                json!({
+                    "delay": { "percentage": percentage, "fixedDelay": delay },
+                    "abort": { "percentage": percentage, "httpStatus": status },
+                })
+            });
+    let destination = (word(), whole((1_u32..65_536).prop_map(Value::from).boxed())).prop_map(
+        |(host, port)| json!({ "destination": { "host": host, "port": { "number": port } } }),
+    );
+    let http = (
+        prop::collection::vec(matches, 0..4),
+        prop::collection::vec(destination, 0..3),
+        or_not(fault.boxed()),
+    )
+        .prop_map(
+            |(matches, route, fault)| json!({ "match": matches, "route": route, "fault": fault }),
+        );
+    (word(), prop::collection::vec(http, 1..4)).prop_map(|(name, http)| {
+        json!({ "kind": "VirtualService", "metadata": { "name": name }, "spec": { "http": http } })
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_virtual_services(
+        services in prop::collection::vec(virtual_service(), 1..3)
+    ) {
+        held(&ENVOY_FAULT, &json!({ "items": services }).to_string())?;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -197,11 +245,12 @@ proptest! {
 fn most_of_what_is_generated_has_a_scenario() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut good = [0; 2];
+    let mut good = [0; 3];
     for _ in 0..64 {
         let rules = [
             (&TOXIPROXY, json!([proxy().new_tree(&mut runner).unwrap().current()])),
             (&ENVOY_FAULT, filter().new_tree(&mut runner).unwrap().current()),
+            (&ENVOY_FAULT, virtual_service().new_tree(&mut runner).unwrap().current()),
         ];
         for (good, (format, rules)) in good.iter_mut().zip(rules) {
             *good += usize::from(held(format, &rules.to_string()).unwrap().is_some());

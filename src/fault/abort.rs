@@ -19,6 +19,7 @@ use crate::units::{Share, show_duration};
 pub const KIND: Kind = Kind {
     key: Key::new("abort", Value::Table(&KEYS), "End the exchange without a whole answer."),
     read,
+    page: include_str!("abort.rs"),
 };
 
 const HOW: Value = Value::Word(&["reset", "close", "hang", "garbage"]);

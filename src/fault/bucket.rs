@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::kept::State;
+
 const SHARDS: usize = 16;
-/// Values remembered a shard, 65,536 in all; the oldest go first, and start anew.
+/// Values remembered a shard, 65,536 in all; the oldest go first, start anew, and are counted.
 const REMEMBERED: usize = 4096;
 
 /// One bucket for all, or one for each value of a part of the request. Times are nanoseconds since
@@ -17,6 +19,13 @@ pub struct Buckets {
     all: AtomicU64,
     /// Only limits by value pay for it: one short lock a request, on one of many shards.
     by_value: [Mutex<Shard>; SHARDS],
+    evicted: AtomicU64,
+}
+
+impl State for Buckets {
+    fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +85,7 @@ impl Buckets {
                 && let Some(oldest) = oldest_first.pop_front()
             {
                 full_at.remove(&oldest);
+                self.evicted.fetch_add(1, Ordering::Relaxed);
             }
             oldest_first.push_back(value);
         }
@@ -143,5 +153,15 @@ mod tests {
                 let _ = buckets.take(Pace { burst: 1, ..most }, value, now);
             }
         }
+    }
+
+    /// Of ever new values the first are forgotten, and counted.
+    #[test]
+    fn what_is_forgotten_is_counted() {
+        let buckets = Buckets::default();
+        for value in 0..70_000 {
+            assert_eq!(buckets.take(PACE, Some(value), at(0)), Ok(()));
+        }
+        assert_eq!(buckets.evicted(), 70_000 - 65_536);
     }
 }

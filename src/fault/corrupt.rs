@@ -14,8 +14,11 @@ use crate::document::{Key, Node, TableKeys, Value};
 use crate::units::Share;
 
 /// The kind's line in [`super::KINDS`].
-pub const KIND: Kind =
-    Kind { key: Key::new("corrupt", Value::Table(&KEYS), "Damage a body, not its framing."), read };
+pub const KIND: Kind = Kind {
+    key: Key::new("corrupt", Value::Table(&KEYS), "Damage a body, not its framing."),
+    read,
+    page: include_str!("corrupt.rs"),
+};
 
 /// What the kind takes.
 pub static KEYS: TableKeys = TableKeys {

@@ -12,8 +12,11 @@ use crate::document::{Key, Node, TableKeys, Value};
 use crate::units::{Bytes, show_duration};
 
 /// The kind's line in [`super::KINDS`].
-pub const KIND: Kind =
-    Kind { key: Key::new("drip", Value::Table(&KEYS), "Let a body come in small pieces."), read };
+pub const KIND: Kind = Kind {
+    key: Key::new("drip", Value::Table(&KEYS), "Let a body come in small pieces."),
+    read,
+    page: include_str!("drip.rs"),
+};
 
 /// What the kind takes.
 pub static KEYS: TableKeys = TableKeys {

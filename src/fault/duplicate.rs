@@ -13,6 +13,7 @@ use crate::document::{Key, Node, TableKeys, Value};
 pub const KIND: Kind = Kind {
     key: Key::new("duplicate", Value::Table(&KEYS), "Send the request to the service again."),
     read,
+    page: include_str!("duplicate.rs"),
 };
 
 const COPIES: Value = Value::Integer { min: 1, max: 10 };

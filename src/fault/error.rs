@@ -15,8 +15,11 @@ use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
 
 /// The kind's line in [`super::KINDS`].
-pub const KIND: Kind =
-    Kind { key: Key::new("error", Value::Table(&KEYS), "Answer in the service's place."), read };
+pub const KIND: Kind = Kind {
+    key: Key::new("error", Value::Table(&KEYS), "Answer in the service's place."),
+    read,
+    page: include_str!("error.rs"),
+};
 
 /// No 1xx: an interim answer is followed by another.
 const STATUS: Value = Value::Integer { min: 200, max: 599 };

@@ -51,6 +51,11 @@ impl Status {
         StatusCode::from_u16(HTTP[usize::from(self.0)]).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// What a service says, in its trailers or in a head that is all there is.
+    pub fn said(fields: &HeaderMap) -> Option<Self> {
+        Self::new(fields.get(STATUS)?.to_str().ok()?.parse().ok()?)
+    }
+
     /// Makes `fields` those of an answer without a body that gRPC callers take as this status
     /// ("trailers-only"). `request`: the type of what was asked, which the answer repeats.
     pub fn trailers_only(self, message: &[u8], request: &HeaderValue, fields: &mut HeaderMap) {
@@ -101,6 +106,16 @@ mod tests {
             assert_eq!((status.name(), status.http().as_u16()), (name, http));
         }
         assert_eq!(Status::new(17), None);
+    }
+
+    #[test]
+    fn what_services_say() {
+        let said = |text| {
+            let fields = HeaderMap::from_iter([(STATUS, HeaderValue::from_static(text))]);
+            Status::said(&fields).map(Status::number)
+        };
+        assert_eq!([said("0"), said("14"), said("17"), said("x")], [Some(0), Some(14), None, None]);
+        assert_eq!(Status::said(&HeaderMap::new()), None);
     }
 
     #[test]

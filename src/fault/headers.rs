@@ -12,8 +12,11 @@ use crate::dice::Dice;
 use crate::document::{Key, Node, TableKeys, Value};
 
 /// The kind's line in [`super::KINDS`].
-pub const KIND: Kind =
-    Kind { key: Key::new("headers", Value::Table(&KEYS), "Change header fields."), read };
+pub const KIND: Kind = Kind {
+    key: Key::new("headers", Value::Table(&KEYS), "Change header fields."),
+    read,
+    page: include_str!("headers.rs"),
+};
 
 /// What the kind takes.
 pub static KEYS: TableKeys = TableKeys {

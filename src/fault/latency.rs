@@ -18,6 +18,7 @@ use crate::document::{Key, Node, TableKeys, Value};
 pub const KIND: Kind = Kind {
     key: Key::new("latency", Value::Table(&KEYS), "Let the request, or its answer, wait."),
     read,
+    page: include_str!("latency.rs"),
 };
 
 /// What the kind takes.

@@ -69,6 +69,23 @@ pub struct Kind {
     pub key: Key,
     /// Reads the value of `inject.NAME`; mistakes are noted.
     pub read: fn(&Node<'_>, &mut Diagnostics) -> Option<Spec>,
+    /// Its own file, whose first lines are its page.
+    page: &'static str,
+}
+
+impl Kind {
+    /// Its page of the reference, in Markdown: what stands first in its file.
+    pub fn page(&self) -> String {
+        let lines = self.page.lines().map_while(|line| line.strip_prefix("//!"));
+        let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        lines.join("\n")
+    }
+}
+
+/// The page behind a table of the language, where it is a kind's.
+pub fn page(table: &str) -> Option<String> {
+    let name = table.strip_prefix(INJECT.name)?.strip_prefix('.')?;
+    KINDS.iter().find(|kind| kind.key.name == name).map(Kind::page)
 }
 
 /// `[faults.NAME.inject]`: a key for every kind.
@@ -97,6 +114,10 @@ pub trait Fault: Same + fmt::Debug + Send + Sync {
     fn decide(&self, dice: &mut Dice) -> Action;
     /// What it does, in a person's words: `waits 300ms`, `answers 503`.
     fn describe(&self) -> String;
+    /// It keeps something for each value of some part of the request.
+    fn tells_values_apart(&self) -> bool {
+        false
+    }
     /// Takes over, before the first request, what the fault of this name has kept so far. For the
     /// kinds that keep something between requests.
     fn recall(&self, _memory: &mut Memory) {}
@@ -150,6 +171,30 @@ pub fn compile(spec: &Spec) -> Result<Box<dyn Fault>, Vec<Diagnostic>> {
 mod tests {
     use super::*;
     use crate::scenario::tests::one;
+
+    /// Every kind has a page with examples, and these are right.
+    #[test]
+    fn the_examples_of_the_pages_compile() {
+        for kind in KINDS {
+            let page = kind.page();
+            let name = kind.key.name;
+            assert!(page.starts_with(&format!("`{name}`: ")), "{page}");
+            // What stands between backticks, also across the end of a line.
+            let joined = page.replace('\n', " ");
+            let begins = format!("inject.{name} = ");
+            let examples: Vec<&str> =
+                joined.split('`').skip(1).step_by(2).filter(|it| it.starts_with(&begins)).collect();
+            assert!(!examples.is_empty(), "no example:\n{page}");
+            for example in examples {
+                let (scenario, notes) =
+                    one(&format!("[faults.it]\nroutes = [\"*\"]\n{example}\n"), &[]);
+                assert!(notes.is_empty(), "{example}: {notes:?}");
+                compile(&scenario.faults[0].inject[0].value).unwrap_or_else(|notes| {
+                    panic!("{example}: {notes:?}");
+                });
+            }
+        }
+    }
 
     /// Every key of every kind with every number at its limits, and with what is none: refused, or a
     /// fault that decides and can be told.

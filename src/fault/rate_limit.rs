@@ -21,6 +21,7 @@ use crate::units::Rate;
 pub const KIND: Kind = Kind {
     key: Key::new("rate_limit", Value::Table(&KEYS), "Turn away what comes beyond a rate."),
     read,
+    page: include_str!("rate_limit.rs"),
 };
 
 const STATUS: Value = Value::Integer { min: 200, max: 599 };
@@ -109,6 +110,9 @@ impl Fault for Compiled {
     fn describe(&self) -> String {
         let per = self.per.as_ref().map(|per| format!(" for each {per}")).unwrap_or_default();
         format!("answers {} beyond {}{per}", self.status.as_u16(), self.rate)
+    }
+    fn tells_values_apart(&self) -> bool {
+        self.per.is_some()
     }
     fn recall(&self, memory: &mut Memory) {
         self.buckets.recall(self.kind(), memory);

@@ -23,6 +23,7 @@ use crate::document::{Key, Node, TableKeys, Value};
 pub const KIND: Kind = Kind {
     key: Key::new("saturate", Value::Table(&KEYS), "Give the service a bounded capacity."),
     read,
+    page: include_str!("saturate.rs"),
 };
 
 /// What the kind takes.

@@ -89,6 +89,8 @@ struct Inside {
     called: Vec<u64>,
 }
 
+impl super::kept::State for Pool {}
+
 impl PartialEq for Pool {
     /// The same one.
     fn eq(&self, other: &Self) -> bool {

@@ -14,6 +14,7 @@ use crate::units::Bandwidth;
 pub const KIND: Kind = Kind {
     key: Key::new("throttle", Value::Table(&KEYS), "Let a body come at so many bytes a second."),
     read,
+    page: include_str!("throttle.rs"),
 };
 
 /// What the kind takes.

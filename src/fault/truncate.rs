@@ -17,8 +17,11 @@ use crate::document::{Key, Node, TableKeys, Value};
 use crate::units::{self, Bytes, Misread, Share, show_duration};
 
 /// The kind's line in [`super::KINDS`].
-pub const KIND: Kind =
-    Kind { key: Key::new("truncate", Value::Table(&KEYS), "End the answer's body early."), read };
+pub const KIND: Kind = Kind {
+    key: Key::new("truncate", Value::Table(&KEYS), "End the answer's body early."),
+    read,
+    page: include_str!("truncate.rs"),
+};
 
 /// What the kind takes.
 pub static KEYS: TableKeys = TableKeys {

@@ -104,7 +104,8 @@ fn sampling(spec: &SamplingSpec) -> Option<Sampling> {
     const REST: u32 = Share::ONE.billionths() / 100;
     let rest = spec.rest.as_ref().map(|rest| rest.value);
     let rest = rest.or_else(|| Share::from_billionths(REST))?;
-    Some(Sampling { file: PathBuf::from(&spec.file.as_ref()?.value), rest })
+    let max_size = spec.max_size.as_ref().map_or(1 << 30, |size| size.value.0);
+    Some(Sampling { file: PathBuf::from(&spec.file.as_ref()?.value), rest, max_size })
 }
 
 /// What a scenario without a name is called: its first file's name.

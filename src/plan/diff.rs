@@ -446,11 +446,16 @@ pub fn settle(live: &Plan, new: &mut Plan, ports: &[(Arc<str>, SocketAddr)]) -> 
     keep(drain != new.proxy.timeouts.drain, "proxy.timeouts.drain");
     let connections = live.proxy.limits.connections;
     keep(connections != new.proxy.limits.connections, "proxy.limits.connections");
-    // Where it is written is settled; how much is not.
-    let file = |plan: &Plan| plan.sampling.as_ref().map(|sampling| sampling.file.clone());
+    // Where it is written is settled; how much of what is not.
+    let file = |plan: &Plan| {
+        plan.sampling.as_ref().map(|sampling| (sampling.file.clone(), sampling.max_size))
+    };
     keep(file(live) != file(new), "sampling.file");
     match (&live.sampling, &mut new.sampling) {
-        (Some(live), Some(new)) => new.file.clone_from(&live.file),
+        (Some(live), Some(new)) => {
+            new.file.clone_from(&live.file);
+            new.max_size = live.max_size;
+        }
         (live, new) => new.clone_from(live),
     }
     for service in &mut new.services {

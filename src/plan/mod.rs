@@ -80,6 +80,8 @@ pub struct Sampling {
     pub file: PathBuf,
     /// Of the good requests that no fault struck. Default 1 %.
     pub rest: Share,
+    /// In bytes. Default 1 GiB.
+    pub max_size: u64,
 }
 
 #[derive(Debug)]
@@ -145,6 +147,13 @@ pub struct Fault {
     pub optional: bool,
     /// In file order; they act together.
     pub kinds: Box<[Box<dyn fault::Fault>]>,
+}
+
+impl Fault {
+    /// It keeps something for each value of some part of the request.
+    pub fn tells_values_apart(&self) -> bool {
+        self.per.is_some() || self.kinds.iter().any(|kind| kind.tells_values_apart())
+    }
 }
 
 /// The name of the one phase of a scenario that has none.

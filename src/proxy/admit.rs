@@ -1,8 +1,9 @@
 //! Admission: what a head must be before it is routed. hyper parses strictly but is no gateway: it
 //! lets pass what RFC 9110, 9112 and 9113 ask a gateway to refuse.
 
+use std::net::Ipv6Addr;
+
 use http::header::{HOST, HeaderName, MAX_FORWARDS, TRANSFER_ENCODING};
-use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, request};
 
 /// Longest method that is one; the longest registered has 18 letters.
@@ -95,6 +96,9 @@ fn host_of_h2(head: &request::Parts) -> Result<&str, Refusal> {
             if !is_host(authority) {
                 return Err(bad("bad_host"));
             }
+            if !matches!(head.uri.scheme_str(), Some("http" | "https")) {
+                return Err(bad("bad_target"));
+            }
             if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
                 return Err(bad("target_host_differs"));
             }
@@ -109,15 +113,22 @@ fn valid_host(value: &HeaderValue) -> Result<&str, Refusal> {
     value.to_str().ok().filter(|host| is_host(host)).ok_or(bad("bad_host"))
 }
 
-/// `host[:port]`, without a user (RFC 9110 7.2, 4.2.4), in the characters that names and addresses
-/// have: RFC 3986 would let pass `a,b`, which the next server may take for a list.
+/// `host[:port]`, without a user (RFC 9110 7.2, 4.2.4): a name in the characters that names have, or
+/// an address. RFC 3986 would let pass `a,b`, which the next server may take for a list.
 fn is_host(host: &str) -> bool {
-    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte)) {
-        return false;
-    }
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-    !authority.host().is_empty() && (!has_port || authority.port_u16().is_some())
+    let (sound, port) = if let Some(rest) = host.strip_prefix('[') {
+        let Some((address, after)) = rest.split_once(']') else { return false };
+        (address.parse::<Ipv6Addr>().is_ok(), after)
+    } else {
+        let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+        let of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        (!name.is_empty() && name.bytes().all(of_names), port)
+    };
+    sound && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
 /// RFC 9112 3.2: origin form, or the asterisk of OPTIONS, in characters that are those of a URI.
@@ -224,7 +235,7 @@ mod tests {
     fn admission() {
         let long = format!("/{}", "a".repeat(TARGET));
         let (one, two) = (Version::HTTP_11, Version::HTTP_2);
-        let cases: [Case<'_>; 34] = [
+        let cases: [Case<'_>; 40] = [
             (one, "GET", "/a", &["t"], None),
             (one, "GET", "/a", &["t:80"], None),
             (one, "GET", "/a", &["[::1]:80"], None),
@@ -239,6 +250,11 @@ mod tests {
             (one, "GET", "/a", &["t:99999"], Some("bad_host")),
             (one, "GET", "/a", &["a b"], Some("bad_host")),
             (one, "GET", "/a", &[""], Some("bad_host")),
+            (one, "GET", "/a", &["[::1]x"], Some("bad_host")),
+            (one, "GET", "/a", &["[t]"], Some("bad_host")),
+            (one, "GET", "/a", &["::1"], Some("bad_host")),
+            (one, "GET", "/a", &["t:+80"], Some("bad_host")),
+            (one, "GET", "/a", &["t:"], Some("bad_host")),
             (one, "GET", "http://evil/a", &["t"], Some("target_host_differs")),
             (one, "GET", "https://t/a", &["t"], Some("bad_target")),
             (one, "GET", "evil:80", &["evil:80"], Some("bad_target")),
@@ -258,6 +274,7 @@ mod tests {
             (two, "GET", "/a", &["t"], None),
             (two, "GET", "http://t/a", &["u"], Some("target_host_differs")),
             (two, "GET", "http://u@t/a", &[], Some("bad_host")),
+            (two, "GET", "ftp://t/a", &[], Some("bad_target")),
             (two, "GET", "/a", &[], Some("no_host")),
         ];
         for (version, method, target, hosts, reason) in cases {

@@ -43,7 +43,7 @@ impl Payload {
         match self {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(inflow) => inflow.poll_frame(context),
+            Self::Stream(inflow) => Pin::new(&mut **inflow).poll_frame(context),
             Self::Piped(piped) => piped.poll(context).map(|piece| Some(Ok(Frame::data(piece?)))),
         }
     }
@@ -229,7 +229,7 @@ impl fmt::Debug for Tail {
 #[derive(Debug)]
 pub struct ResponseBody {
     payload: Payload,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     conn: Rc<Conn>,
     /// Other streams share the connection: only this one is cut.
     multiplexed: bool,
@@ -238,12 +238,14 @@ pub struct ResponseBody {
     /// A fault put it in the place of what the service said.
     replaced: bool,
     tail: Tail,
+    /// It waits until the caller has taken what it was sent.
+    room: Option<u64>,
     /// The HTTP/2 stream it goes out on.
     flow: Option<Rc<Flow>>,
 }
 
 impl ResponseBody {
-    pub fn new(payload: Payload, exchange: Exchange, conn: Rc<Conn>) -> Self {
+    pub fn new(payload: Payload, exchange: Box<Exchange>, conn: Rc<Conn>) -> Self {
         Self { exchange: Some(exchange), ..Self::unrecorded(payload, conn) }
     }
 
@@ -258,6 +260,7 @@ impl ResponseBody {
             shaper: None,
             replaced: false,
             tail: Tail::None,
+            room: None,
             flow: None,
         }
     }
@@ -313,7 +316,7 @@ impl ResponseBody {
     /// The next frame of a body that faults shape.
     fn poll_shaped(&mut self, context: &mut Context<'_>) -> Poll<Shaped> {
         match &mut self.shaper {
-            Some(shaper) => shaper.poll(context, &mut self.payload, self.exchange.as_mut()),
+            Some(shaper) => shaper.poll(context, &mut self.payload, self.exchange.as_deref_mut()),
             None => self.payload.poll(context).map(|polled| match polled {
                 Some(Ok(frame)) => Shaped::Frame(frame),
                 Some(Err(error)) => Shaped::Failed(error),
@@ -401,6 +404,16 @@ impl ResponseBody {
         }
     }
 
+    /// A caller that takes nothing just now has enough before it in the kernel; what is read ahead
+    /// of it here would only be memory, once for each slow reader.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.room.is_some() || self.conn.is_blocked() {
+            ready!(self.conn.poll_flushed(&mut self.room, context));
+            self.room = None;
+        }
+        Poll::Ready(())
+    }
+
     fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -409,8 +422,14 @@ impl ResponseBody {
             if let Some(broken) = ready!(self.poll_tail(context)) {
                 return Poll::Ready(Some(Err(broken)));
             }
+            ready!(self.poll_room(context));
             match ready!(self.poll_shaped(context)) {
                 Shaped::Frame(frame) => {
+                    if let (Some(exchange), Some(trailers)) =
+                        (&mut self.exchange, frame.trailers_ref())
+                    {
+                        exchange.says(trailers);
+                    }
                     // After trailers hyper drops the body without asking for more.
                     if frame.is_trailers() || self.is_end_stream() {
                         self.end(End::Complete);
@@ -423,8 +442,12 @@ impl ResponseBody {
                 }
                 Shaped::Cut { deed, how, codes } => self.cut(deed, how, codes.reset),
                 Shaped::Failed(error) => {
-                    let caller = self.exchange.as_ref().is_some_and(Exchange::broken_by_caller);
-                    self.end(if caller { End::BadRequestBody } else { End::Cut });
+                    let caller =
+                        self.exchange.as_ref().and_then(|exchange| exchange.broken_by_caller());
+                    if let (Some(reason), Some(exchange)) = (caller, &self.exchange) {
+                        exchange.refused(reason);
+                    }
+                    self.end(if caller.is_some() { End::BadRequestBody } else { End::Cut });
                     // Told when what came before is out.
                     let then = Then::Break(Broken::Service(error));
                     self.tail = Tail::Flush { ticket: None, then };

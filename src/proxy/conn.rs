@@ -3,12 +3,15 @@
 //! sweep, which cuts what has stopped moving.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -67,6 +70,8 @@ struct Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     GoOn,
+    /// Give back what an idle connection needs not, until its client stirs.
+    Rest,
     /// Finish what runs, take nothing new.
     Finish,
     /// Drop everything; the reason as counted.
@@ -84,7 +89,13 @@ pub enum Overdue {
     WriteStall,
     /// No request for long: no fault of anybody's.
     Idle,
+    /// No request for a moment: time to rest.
+    Quiet,
 }
+
+/// From the last request until a connection rests. One that is asked again within that time is not
+/// made anew each time.
+const QUIET: Tick = 1;
 
 /// No HTTP of any version, on purpose.
 const GARBAGE: &[u8] = b"\x00\xff\xfebackburn garbage\x00\xff\xfe\r\n\r\n";
@@ -94,15 +105,6 @@ const GARBAGE: &[u8] = b"\x00\xff\xfebackburn garbage\x00\xff\xfe\r\n\r\n";
 pub struct Socket {
     read: OwnedReadHalf,
     conn: Rc<Conn>,
-    /// Read while finding out what is spoken, and not handed on yet.
-    early: Early,
-}
-
-#[derive(Debug, Default)]
-struct Early {
-    bytes: [u8; PREFACE.len()],
-    from: usize,
-    to: usize,
 }
 
 /// A request in progress on a connection.
@@ -147,7 +149,7 @@ impl Conn {
             order: Cell::new(Order::GoOn),
             waker: RefCell::new(None),
         });
-        (Rc::clone(&conn), Socket { read, conn, early: Early::default() })
+        (Rc::clone(&conn), Socket { read, conn })
     }
 
     /// Returns when the client has closed its side; reads nothing. A client that half-closes and
@@ -269,8 +271,33 @@ impl Conn {
     pub fn cut(&self) -> Option<&'static str> {
         match self.order.get() {
             Order::Cut(reason) => Some(reason),
-            Order::GoOn | Order::Finish => None,
+            Order::GoOn | Order::Rest | Order::Finish => None,
         }
+    }
+
+    /// No request is in progress or begun, and nothing waits to be sent.
+    pub fn is_at_rest(&self) -> bool {
+        let Progress { active, head, blocked, .. } = &self.progress;
+        active.get() == 0 && head.get() == 0 && blocked.get() == 0 && !self.flags.tunnel.get()
+    }
+
+    /// It rests no longer, or does not get to.
+    pub fn rouse(&self) {
+        if self.order.get() == Order::Rest {
+            self.order.set(Order::GoOn);
+        }
+    }
+
+    /// Rests until the client says something or leaves. False: it is to finish instead.
+    pub async fn stirs(&self) -> bool {
+        poll_fn(|context| {
+            if self.ordered(context) == Order::Finish {
+                return Poll::Ready(false);
+            }
+            let Some(socket) = &self.socket else { return Poll::Ready(false) };
+            socket.as_ref().poll_read_ready(context).map(|_| true)
+        })
+        .await
     }
 
     /// What it has taken too long over.
@@ -292,7 +319,11 @@ impl Conn {
         if !self.flags.begun.get() && !self.flags.multiplexed.get() {
             return over(quiet, patience.first_byte).then_some(Overdue::FirstByte);
         }
-        over(quiet, patience.idle).then_some(Overdue::Idle)
+        if over(quiet, patience.idle) {
+            return Some(Overdue::Idle);
+        }
+        let rests = self.order.get() != Order::GoOn || self.flags.multiplexed.get();
+        (!rests && over(quiet, QUIET)).then_some(Overdue::Quiet)
     }
 
     /// Says something on the wire past hyper, which has nothing to say just now.
@@ -312,19 +343,30 @@ impl Conn {
         }
     }
 
+    /// The client takes nothing just now, and nobody shares the connection.
+    pub fn is_blocked(&self) -> bool {
+        self.progress.blocked.get() != 0 && !self.flags.multiplexed.get()
+    }
+
     fn has_written(&self) {
-        self.progress.blocked.set(0);
+        let Progress { blocked, clock, .. } = &self.progress;
+        if blocked.replace(0) != 0 {
+            clock.blocked().fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn cannot_write(&self) {
-        if self.progress.blocked.get() == 0 {
-            self.progress.blocked.set(self.progress.clock.now());
+        let Progress { blocked, clock, .. } = &self.progress;
+        if blocked.get() == 0 {
+            blocked.set(clock.now());
+            clock.blocked().fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
+        self.has_written();
         if let Some(socket) = self.socket.take() {
             if self.flags.reset.get() {
                 // Fails only when the socket is dead already.
@@ -344,22 +386,22 @@ impl Socket {
         self.read.as_ref()
     }
 
-    /// Reads as little as tells HTTP/2 by prior knowledge from anything else; what was read is
-    /// read again by whoever speaks next.
-    pub async fn is_h2(&mut self) -> io::Result<bool> {
-        let early = &mut self.early;
-        while early.to < PREFACE.len() {
-            let read = self.read.read(&mut early.bytes[early.to..]).await?;
-            early.to += read;
-            if read == 0 || early.bytes[..early.to] != PREFACE[..early.to] {
+    /// Reads as little as tells HTTP/2 by prior knowledge from anything else; and what was read,
+    /// which is to be read again by whoever speaks next.
+    pub async fn is_h2(&mut self) -> io::Result<(bool, Bytes)> {
+        let mut early = [0; PREFACE.len()];
+        let mut to = 0;
+        while to < early.len() {
+            let read = self.read.read(&mut early[to..]).await?;
+            to += read;
+            if to > 0 {
+                self.conn.has_read();
+            }
+            if read == 0 || early[..to] != PREFACE[..to] {
                 break;
             }
-            self.conn.has_read();
         }
-        if early.to > 0 {
-            self.conn.has_read();
-        }
-        Ok(early.bytes == *PREFACE)
+        Ok((early == *PREFACE, Bytes::copy_from_slice(&early[..to])))
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -378,19 +420,6 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.early.from < this.early.to {
-            let left = &this.early.bytes[this.early.from..this.early.to];
-            let taken = left.len().min(buffer.remaining());
-            buffer.put_slice(&left[..taken]);
-            this.early.from += taken;
-            // And what has come since, in one piece: after a short read hyper would double its buffer.
-            if buffer.remaining() > 0
-                && let Poll::Ready(read) = Pin::new(&mut this.read).poll_read(context, buffer)
-            {
-                return Poll::Ready(read);
-            }
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.read).poll_read(context, buffer))?;
         if buffer.filled().len() > before {

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::conn::Presence;
 use super::inflow::Upload;
 use super::prescription::Deed;
 use super::worker::{Taken, Worker};
 use crate::drill::counters::Active;
-use crate::fault::Slot;
+use crate::fault::{Slot, grpc};
 use crate::plan::RouteId;
 use crate::requests::Trace;
 use crate::sli::{End, Hit, Origin, Outcome};
@@ -49,7 +49,7 @@ impl Exchange {
         method: Method,
         route: RouteId,
         operation: Option<u64>,
-    ) -> Self {
+    ) -> Box<Self> {
         stage.books.active(worker.id, 1);
         let outcome = Outcome {
             route,
@@ -65,7 +65,8 @@ impl Exchange {
             added: Duration::ZERO,
             operation,
         };
-        Self {
+        // Boxed: it goes through many hands.
+        Box::new(Self {
             worker,
             stage,
             arrived,
@@ -78,7 +79,7 @@ impl Exchange {
             is_stream: false,
             presence: Some(presence),
             trace: None,
-        }
+        })
     }
 
     pub fn worker(&self) -> &Rc<Worker> {
@@ -105,9 +106,9 @@ impl Exchange {
         held
     }
 
-    /// The caller broke off its own body.
-    pub fn broken_by_caller(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| upload.broken().is_some())
+    /// What the caller did wrong with its own body.
+    pub fn broken_by_caller(&self) -> Option<&'static str> {
+        self.upload.as_ref().and_then(|upload| upload.broken())
     }
 
     /// The head is on its way to the caller.
@@ -115,6 +116,13 @@ impl Exchange {
         self.outcome.status = status;
         self.outcome.origin = origin;
         self.outcome.first_byte = Some(now.saturating_duration_since(self.arrived));
+    }
+
+    /// What a gRPC service says came of it: in its trailers, or in a head that is all there is.
+    pub fn says(&mut self, fields: &HeaderMap) {
+        if let Some(status) = grpc::Status::said(fields) {
+            self.outcome.grpc = Some(status.number());
+        }
     }
 
     /// Counts that backburn refused it, or something on its way.

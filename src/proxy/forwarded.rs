@@ -8,6 +8,7 @@ use http::header::{FORWARDED, HOST, HeaderName, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::conn::Conn;
+use super::headers::Glance;
 use crate::plan::proxy::{Forwarded, Proxy};
 use crate::plan::{Service, ServiceId};
 
@@ -16,7 +17,7 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Tells the service who asks; `headers` still has the `Host` asked for.
-pub fn tell(headers: &mut HeaderMap, proxy: &Proxy, conn: &Conn) {
+pub fn tell(headers: &mut HeaderMap, seen: Glance, proxy: &Proxy, conn: &Conn) {
     if proxy.forwarded == Forwarded::Off {
         return;
     }
@@ -25,11 +26,13 @@ pub fn tell(headers: &mut HeaderMap, proxy: &Proxy, conn: &Conn) {
         && conn.peer.is_some_and(|peer| proxy.trusts(peer.ip()));
     let proto = HeaderValue::from_static(if conn.is_secure() { "https" } else { "http" });
     let host = headers.get(HOST).cloned();
-    if trusted && headers.contains_key(FORWARDED) {
-        let element = element(conn, host.as_ref());
-        append(headers, FORWARDED, element);
-    } else {
-        headers.remove(FORWARDED);
+    if seen.has(Glance::FORWARDED) {
+        if trusted {
+            let element = element(conn, host.as_ref());
+            append(headers, FORWARDED, element);
+        } else {
+            headers.remove(FORWARDED);
+        }
     }
     let peer = conn.peer_text();
     if trusted && headers.contains_key(FOR) {
@@ -97,15 +100,14 @@ impl Vias {
 
     /// The service has had this request already.
     pub fn is_loop(&self, headers: &HeaderMap, id: ServiceId, service: &Service) -> bool {
-        headers.contains_key(VIA)
-            && self.with(id, service, |mark| {
-                headers
-                    .get_all(VIA)
-                    .iter()
-                    .filter_map(|via| via.to_str().ok())
-                    .flat_map(|via| via.split(','))
-                    .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(&mark.pseudonym))
-            })
+        self.with(id, service, |mark| {
+            headers
+                .get_all(VIA)
+                .iter()
+                .filter_map(|via| via.to_str().ok())
+                .flat_map(|via| via.split(','))
+                .any(|hop| hop.split_ascii_whitespace().nth(1) == Some(&mark.pseudonym))
+        })
     }
 
     /// Leaves the service's mark.
@@ -128,8 +130,10 @@ impl Vias {
             marks.resize_with(id + 1, || None);
         }
         // A reload may have given the id to another service.
-        let known = marks[id].take().filter(|mark| Arc::ptr_eq(&mark.service, &service.name));
-        see(marks[id].insert(known.unwrap_or_else(|| self.mark(&service.name))))
+        if !marks[id].as_ref().is_some_and(|mark| Arc::ptr_eq(&mark.service, &service.name)) {
+            marks[id] = None;
+        }
+        see(marks[id].get_or_insert_with(|| self.mark(&service.name)))
     }
 
     fn mark(&self, service: &Arc<str>) -> Mark {

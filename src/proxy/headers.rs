@@ -16,36 +16,66 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// Which of the rare fields a head has, seen in one pass: to look for each, its name would be
+/// hashed, once for every message that has none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance(u8);
+
+impl Glance {
+    /// One that belongs to this hop only.
+    pub const HOP: u8 = 1;
+    pub const EXPECT: u8 = 1 << 1;
+    pub const VIA: u8 = 1 << 2;
+    pub const FORWARDED: u8 = 1 << 3;
+    pub const TRAILER: u8 = 1 << 4;
+
+    pub fn at(headers: &HeaderMap) -> Self {
+        let seen = headers.keys().map(|name| match name.as_str() {
+            "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "proxy-authenticate"
+            | "proxy-authorization" => Self::HOP,
+            "expect" => Self::EXPECT,
+            "via" => Self::VIA,
+            "forwarded" => Self::FORWARDED,
+            "trailer" => Self::TRAILER,
+            _ => 0,
+        });
+        Self(seen.fold(0, |all, one| all | one))
+    }
+
+    pub fn has(self, fields: u8) -> bool {
+        self.0 & fields != 0
+    }
+}
+
 /// Removes what belongs to one hop (RFC 9110 7.6.1, 11.7), both ways: the named fields, and those
 /// that `Connection` names, but for fields whose loss would change who is asked or how much is read.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
     const NOT_NOMINABLE: [HeaderName; 4] =
         [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, http::header::CACHE_CONTROL];
-    if headers.contains_key(CONNECTION) {
-        let nominated: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .filter(|name| !NOT_NOMINABLE.contains(name))
-            .collect();
-        let keeps_trailers = te_trailers(headers);
-        for name in nominated {
-            headers.remove(name);
-        }
-        if keeps_trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-        headers.remove(CONNECTION);
-    } else if headers.contains_key(TE) {
-        let keeps_trailers = te_trailers(headers);
-        headers.remove(TE);
-        if keeps_trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
+    let nominated: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| !NOT_NOMINABLE.contains(name))
+        .collect();
+    let keeps_trailers = te_trailers(headers);
+    for name in nominated {
+        headers.remove(name);
     }
-    for name in [TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
+    headers.remove(TE);
+    if keeps_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION] {
         headers.remove(name);
     }
     for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
@@ -64,33 +94,53 @@ pub fn te_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// The head as the upstream gets it.
-pub fn towards_upstream(headers: &mut HeaderMap, h2: bool) {
-    strip_hop_by_hop(headers);
-    if headers.contains_key(TE) && !h2 {
-        // It belongs to this hop too (RFC 9110 10.1.4).
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+pub fn towards_upstream(headers: &mut HeaderMap, seen: Glance, h2: bool) {
+    if seen.has(Glance::HOP) {
+        strip_hop_by_hop(headers);
+        if headers.contains_key(TE) && !h2 {
+            // It belongs to this hop too (RFC 9110 10.1.4).
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
     }
-    // 100-continue is answered here, when the body is first read.
-    headers.remove(EXPECT);
+    if seen.has(Glance::EXPECT) {
+        // 100-continue is answered here, when the body is first read.
+        headers.remove(EXPECT);
+    }
 }
 
-/// The head as the caller gets it; false: its framing is none to be relied on.
-pub fn towards_caller(headers: &mut HeaderMap, trailers: bool) -> bool {
+/// How an answer says where it ends, by its `Transfer-Encoding`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// It has none.
+    Plain,
+    Chunked,
+    /// None to be relied on.
+    Unsound,
+}
+
+/// The head as the caller gets it, and what framed it on its way here.
+pub fn towards_caller(headers: &mut HeaderMap, trailers: bool) -> Framing {
+    let seen = Glance::at(headers);
+    if seen.has(Glance::TRAILER) && !trailers {
+        headers.remove(TRAILER);
+    }
+    if !seen.has(Glance::HOP) {
+        return Framing::Plain;
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let sound = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
+    let framing = match (codings.next(), codings.next()) {
+        (None, _) => Framing::Plain,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Framing::Chunked
+        }
+        _ => Framing::Unsound,
     };
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if framing != Framing::Plain {
         // RFC 9112 6.3: the length is a lie then.
         headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(headers);
-    if !trailers {
-        headers.remove(TRAILER);
-    }
-    sound
+    framing
 }
 
 /// RFC 9113 8.2.3: HTTP/2 may send cookies one by one, HTTP/1.1 must not.
@@ -125,6 +175,7 @@ pub fn is_endless(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn one_hop_fields_stop_here() {
@@ -157,5 +208,70 @@ mod tests {
                 ("x-kept", "2")
             ]
         );
+    }
+
+    const NAMES: [&str; 14] = [
+        "connection",
+        "keep-alive",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "proxy-authorization",
+        "http2-settings",
+        "trailer",
+        "host",
+        "content-length",
+        "cache-control",
+        "cookie",
+        "x-a",
+        "x-b",
+    ];
+
+    fn words() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            proptest::sample::select(&NAMES[..]).prop_map(str::to_owned),
+            "[A-Za-z\\- ,]{0,6}",
+            Just("trailers".to_owned()),
+        ];
+        proptest::collection::vec(word, 0..4).prop_map(|words| words.join(","))
+    }
+
+    proptest! {
+        /// Whatever comes, what is for one hop stays here, what it names goes with it, and all
+        /// else goes on, in order.
+        #[test]
+        fn nothing_else_is_lost(
+            fields in proptest::collection::vec((proptest::sample::select(&NAMES[..]), words()), 0..12)
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.append(HeaderName::from_static(name), HeaderValue::try_from(value).unwrap());
+            }
+            let before = headers.clone();
+            towards_upstream(&mut headers, Glance::at(&before), true);
+            let nominated: Vec<String> = fields
+                .iter()
+                .filter(|(name, _)| *name == "connection")
+                .flat_map(|(_, value)| value.split(','))
+                .map(|name| name.trim().to_ascii_lowercase())
+                .collect();
+            for name in NAMES {
+                let left: Vec<_> = headers.get_all(name).iter().collect();
+                let sent: Vec<_> = before.get_all(name).iter().collect();
+                match name {
+                    "te" => prop_assert!(left.is_empty() || left == ["trailers"]),
+                    "host" | "content-length" | "cache-control" => prop_assert_eq!(left, sent),
+                    "connection" | "keep-alive" | "transfer-encoding" | "upgrade"
+                    | "proxy-authorization" | "http2-settings" => prop_assert!(left.is_empty()),
+                    _ if nominated.iter().any(|one| one == name) => prop_assert!(left.is_empty()),
+                    _ => prop_assert_eq!(left, sent),
+                }
+            }
+            // Once more changes nothing.
+            let once = headers.clone();
+            let seen = Glance::at(&headers);
+            towards_upstream(&mut headers, seen, true);
+            prop_assert_eq!(headers, once);
+        }
     }
 }

@@ -128,7 +128,7 @@ impl Inflow {
     /// Waits for the first piece: a body that is malformed from its start need go no further. What
     /// the caller did wrong is in its [`Upload`].
     pub async fn begins(&mut self) -> Result<(), BodyError> {
-        let first = std::future::poll_fn(|context| self.poll_frame(context)).await;
+        let first = std::future::poll_fn(|context| Pin::new(&mut *self).poll_frame(context)).await;
         self.first = first.transpose()?;
         Ok(())
     }
@@ -137,7 +137,11 @@ impl Inflow {
     /// look at what it has read with the head.
     pub async fn is_sound(&mut self) -> bool {
         for again in [true, false] {
-            match std::future::poll_fn(|context| Poll::Ready(self.poll_frame(context))).await {
+            match std::future::poll_fn(|context| {
+                Poll::Ready(Pin::new(&mut *self).poll_frame(context))
+            })
+            .await
+            {
                 Poll::Ready(Some(Err(_))) => return false,
                 Poll::Ready(frame) => {
                     self.first = frame.and_then(Result::ok);
@@ -150,44 +154,6 @@ impl Inflow {
         true
     }
 
-    pub fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
-        }
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        match Pin::new(&mut self.incoming).poll_frame(context) {
-            Poll::Ready(Some(Ok(mut frame))) => {
-                self.stall.moves();
-                if let Some(trailers) = frame.trailers_mut() {
-                    if !self.trailers {
-                        self.ended = true;
-                        return Poll::Ready(None);
-                    }
-                    filter_trailers(trailers);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.breaks("bad_request_body", BodyError::Sender(error))
-            }
-            Poll::Ready(None) => {
-                self.ended = true;
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                if self.stall.waits(context).is_pending() {
-                    return Poll::Pending;
-                }
-                self.breaks("body_stall", BodyError::Stalled)
-            }
-        }
-    }
-
     fn breaks(
         &self,
         reason: &'static str,
@@ -197,14 +163,6 @@ impl Inflow {
             upload.broken.set(Some(reason));
         }
         Poll::Ready(Some(Err(error)))
-    }
-
-    pub fn is_end_stream(&self) -> bool {
-        self.first.is_none() && (self.ended || self.incoming.is_end_stream())
-    }
-
-    pub fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }
 
@@ -216,14 +174,46 @@ impl Body for Inflow {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Self::poll_frame(&mut self, context)
+        let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut this.incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                this.stall.moves();
+                if let Some(trailers) = frame.trailers_mut() {
+                    if !this.trailers {
+                        this.ended = true;
+                        return Poll::Ready(None);
+                    }
+                    filter_trailers(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.breaks("bad_request_body", BodyError::Sender(error))
+            }
+            Poll::Ready(None) => {
+                this.ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if this.stall.waits(context).is_pending() {
+                    return Poll::Pending;
+                }
+                this.breaks("body_stall", BodyError::Stalled)
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        Self::is_end_stream(self)
+        self.first.is_none() && (self.ended || self.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        Self::size_hint(self)
+        self.incoming.size_hint()
     }
 }

@@ -1,6 +1,7 @@
 //! The life of a request, top to bottom:
 //! admit → route → decide → before the upstream → upstream → after its head → body and end.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
@@ -14,7 +15,7 @@ use super::connect::Trouble;
 use super::copies::Copies;
 use super::exchange::Exchange;
 use super::forwarded;
-use super::headers;
+use super::headers::{self, Framing, Glance};
 use super::inflow::Inflow;
 use super::prescription::Prescription;
 use super::serve::Entrance;
@@ -37,6 +38,8 @@ use crate::sli::{End, Origin};
 
 /// It came in by the own port of a service that a reload has taken out.
 const SERVICE_REMOVED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "service_removed");
+/// Over HTTP/1.1 the parser counts them.
+const MANY_FIELDS: Refusal = Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers");
 /// It has been to this service already.
 const VIA_LOOP: Refusal = Refusal::new(StatusCode::LOOP_DETECTED, "via_loop");
 
@@ -65,9 +68,10 @@ pub fn handle(
 
 /// A request that was let in: where it goes, and what the faults of its route decided.
 struct Begun {
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     service: ServiceId,
     caller: Caller,
+    seen: Glance,
     faults: Option<Box<Prescription>>,
 }
 
@@ -96,6 +100,11 @@ fn begin(
         NotLetIn::Refused(refused)
     };
     let host = admit::admit(head, conn.is_secure()).map_err(refuse)?;
+    if head.version == Version::HTTP_2
+        && head.headers.len() > usize::from(plan.proxy.limits.headers)
+    {
+        return Err(refuse(MANY_FIELDS));
+    }
     if admit::is_for_us(head) {
         return Err(NotLetIn::ForUs);
     }
@@ -116,19 +125,22 @@ fn begin(
     let operation = plan.routes[route as usize].operation.as_ref();
     let operation = operation.and_then(|operation| operation.key(&asked));
     let service = plan.routes[route as usize].service;
-    if worker.vias.is_loop(&head.headers, service, &plan.services[usize::from(service)]) {
+    let seen = Glance::at(&head.headers);
+    if seen.has(Glance::VIA)
+        && worker.vias.is_loop(&head.headers, service, &plan.services[usize::from(service)])
+    {
         return Err(refuse(VIA_LOOP));
     }
     let method = head.method.clone();
     let (worker_too, taken) = (Rc::clone(worker), Rc::clone(&stage));
     let mut exchange =
         Exchange::begin(worker_too, conn.enter(), taken, arrived, method, route, operation);
-    let caller = Caller::of(Rc::clone(conn), head);
+    let caller = Caller::of(Rc::clone(conn), head, seen);
     if worker.log.is_some() {
         exchange.trace = Some(Trace::of(&head.uri));
     }
     let faults = decide(worker, &mut exchange, service, &asked);
-    Ok(Begun { exchange, service, caller, faults })
+    Ok(Begun { exchange, service, caller, seen, faults })
 }
 
 async fn serve(
@@ -138,7 +150,7 @@ async fn serve(
     mut head: http::request::Parts,
     body: Incoming,
 ) -> Answered {
-    let Begun { mut exchange, service: service_id, caller, mut faults } = begun;
+    let Begun { mut exchange, service: service_id, caller, seen, mut faults } = begun;
     let conn = &entrance.conn;
     let stage = Rc::clone(&exchange.stage);
     let plan = &*stage.plan;
@@ -149,17 +161,10 @@ async fn serve(
     if let Some(struck) = &mut faults {
         // Rare, and large: every request's future would carry the room for it.
         let injected = Box::pin(inject(&worker, &caller, &mut exchange, struck, &mut body)).await;
-        match injected {
-            Injected::Passed => {}
-            Injected::Ended(severed) => {
-                exchange.finish(End::Complete);
-                return Err(severed);
-            }
-            Injected::Gone => return Err(GONE),
-            Injected::Answered(reply) => {
-                return Ok(answer_of_fault(&worker, &caller, exchange, faults, reply));
-            }
-        }
+        (exchange, faults) = match concluded(&worker, &caller, exchange, faults, injected) {
+            ControlFlow::Continue(goes_on) => goes_on,
+            ControlFlow::Break(answered) => return answered,
+        };
     }
 
     // Upstream.
@@ -167,9 +172,10 @@ async fn serve(
     let timeouts = &plan.proxy.timeouts;
     let grpc = headers::is_grpc(&head.headers);
     let way = Way { connect: timeouts.connect, h2: goes_by_h2(service, &head, grpc) };
-    let upgrade = upgrade::wanted(&head).filter(|_| !way.h2);
-    let trailers = grpc || headers::te_trailers(&head.headers);
-    let chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
+    let hop = seen.has(Glance::HOP);
+    let upgrade = if hop && !way.h2 { upgrade::wanted(&head) } else { None };
+    let trailers = grpc || hop && headers::te_trailers(&head.headers);
+    let chunked = hop && head.headers.contains_key(header::TRANSFER_ENCODING);
     let watch = Rc::new(worker.sweep.watch(timeouts.response_head));
     let incoming = if body.is_end_stream() {
         (Payload::Empty, None)
@@ -183,8 +189,10 @@ async fn serve(
         }
         (Payload::Stream(Box::new(inflow)), Some(upload))
     };
+    // First of all: what `Connection` names must not be what is said here.
+    headers::towards_upstream(&mut head.headers, seen, way.h2);
     worker.vias.sign(&mut head.headers, head.version, service_id, service);
-    address(&mut head, service, way.h2, &plan.proxy, conn);
+    address(&mut head, seen, (service, way.h2), &plan.proxy, conn);
     if let Some(protocol) = &upgrade {
         upgrade::ask(&mut head.headers, protocol.clone());
     }
@@ -217,7 +225,7 @@ async fn serve(
     let (mut response, lease) = match sent {
         Ok(answered) => answered,
         Err(Unanswered { trouble, unsent }) => {
-            if let Some(reason) = exchange.upload.as_ref().and_then(|upload| upload.broken()) {
+            if let Some(reason) = exchange.broken_by_caller() {
                 return Ok(broken_by_caller(exchange, &caller, reason));
             }
             // So that a caller that is still sending sees the answer.
@@ -236,8 +244,8 @@ async fn serve(
         let (status, label) = (StatusCode::BAD_GATEWAY, "unsolicited_upgrade");
         return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
-    let framed = response.headers().contains_key(header::TRANSFER_ENCODING);
-    if !headers::towards_caller(response.headers_mut(), trailers) {
+    let framing = headers::towards_caller(response.headers_mut(), trailers);
+    if framing == Framing::Unsound {
         let (status, label) = (StatusCode::BAD_GATEWAY, "bad_answer");
         return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
@@ -249,7 +257,7 @@ async fn serve(
     let stall = (!grpc && !endless).then_some(watch);
     let mut inflow = Inflow::of_service(body, stall, trailers);
     // Chunks that came with the head and are none can still be told in a status.
-    if framed && !inflow.is_sound().await {
+    if framing == Framing::Chunked && !inflow.is_sound().await {
         let (status, label) = (StatusCode::BAD_GATEWAY, "bad_answer");
         return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
@@ -260,18 +268,15 @@ async fn serve(
     if let Some(struck) = &mut faults {
         let status = head.status;
         let injected = Box::pin(after_head(&worker, &caller, &mut exchange, struck, status)).await;
-        match injected {
-            Injected::Passed => {}
-            Injected::Ended(severed) => {
-                exchange.finish(End::Complete);
-                return Err(severed);
+        (exchange, faults) = match concluded(&worker, &caller, exchange, faults, injected) {
+            ControlFlow::Continue(goes_on) => goes_on,
+            ControlFlow::Break(answered) => {
+                if answered.is_ok() {
+                    act::discard(payload, Some(lease));
+                }
+                return answered;
             }
-            Injected::Gone => return Err(GONE),
-            Injected::Answered(reply) => {
-                act::discard(payload, Some(lease));
-                return Ok(answer_of_fault(&worker, &caller, exchange, faults, reply));
-            }
-        }
+        };
     }
     head.version = Version::HTTP_11;
     if let Some(faults) = &faults {
@@ -279,12 +284,15 @@ async fn serve(
         act::mark(&mut head.headers, &stage, &faults.faults);
     }
     exchange.answered(head.status.as_u16(), Origin::Service, crate::clock::now());
+    if grpc {
+        exchange.says(&head.headers);
+    }
     if let (Some(protocol), Some(upstream)) = (granted, upstream) {
         let is_websocket = upgrade::is_websocket(&protocol);
         upgrade::ask(&mut head.headers, protocol);
         exchange.is_stream();
         conn.tunnels();
-        let tunnel = Tunnel { upstream, exchange, lease, is_websocket, faults };
+        let tunnel = Tunnel { upstream, exchange: *exchange, lease, is_websocket, faults };
         *entrance.tunnel.borrow_mut() = Some(tunnel);
         head.extensions.clear();
         let body = ResponseBody::unrecorded(Payload::Empty, Rc::clone(conn));
@@ -296,6 +304,29 @@ async fn serve(
 
     // Body and end: the guard travels in the body.
     Ok(respond(&worker, &caller, exchange, faults, head, (payload, Some(lease))))
+}
+
+type Faulted = (Box<Exchange>, Option<Box<Prescription>>);
+
+/// Where a fault has ended the request, what its caller gets.
+fn concluded(
+    worker: &Rc<Worker>,
+    caller: &Caller,
+    mut exchange: Box<Exchange>,
+    faults: Option<Box<Prescription>>,
+    injected: Injected,
+) -> ControlFlow<Answered, Faulted> {
+    match injected {
+        Injected::Passed => ControlFlow::Continue((exchange, faults)),
+        Injected::Ended(severed) => {
+            exchange.finish(End::Complete);
+            ControlFlow::Break(Err(severed))
+        }
+        Injected::Gone => ControlFlow::Break(Err(GONE)),
+        Injected::Answered(reply) => {
+            ControlFlow::Break(Ok(answer_of_fault(worker, caller, exchange, faults, reply)))
+        }
+    }
 }
 
 /// HTTP/2 where the service is said to speak it, and for gRPC, which knows nothing else.
@@ -310,8 +341,8 @@ fn goes_by_h2(service: &Service, head: &http::request::Parts, grpc: bool) -> boo
 /// The head as the service gets it: for one hop, in the protocol it speaks.
 fn address(
     head: &mut http::request::Parts,
-    service: &Service,
-    h2: bool,
+    seen: Glance,
+    (service, h2): (&Service, bool),
     proxy: &Proxy,
     conn: &Conn,
 ) {
@@ -327,14 +358,13 @@ fn address(
     {
         head.headers.insert(header::HOST, host);
     }
-    forwarded::tell(&mut head.headers, proxy, conn);
+    forwarded::tell(&mut head.headers, seen, proxy, conn);
     let nameless = !head.headers.contains_key(header::HOST);
     if (nameless || service.host_header == HostHeader::Upstream)
         && let Ok(host) = HeaderValue::from_str(&service.authority)
     {
         head.headers.insert(header::HOST, host);
     }
-    headers::towards_upstream(&mut head.headers, h2);
     head.extensions.clear();
     let uri = std::mem::take(&mut head.uri);
     if h2 {
@@ -461,7 +491,7 @@ fn for_us(conn: Rc<Conn>) -> Response<ResponseBody> {
 
 /// The caller's own body was no body, or stopped coming.
 fn broken_by_caller(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     caller: &Caller,
     reason: &'static str,
 ) -> Response<ResponseBody> {
@@ -477,7 +507,7 @@ fn broken_by_caller(
 
 /// No answer from the service: its own failure, unless it was ours.
 fn unanswered(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     caller: &Caller,
     trouble: &Trouble,
     faults: Option<&Prescription>,
@@ -499,7 +529,7 @@ fn unanswered(
 
 /// The service could not be reached, or broke off before a usable head: its own failure.
 fn unreachable(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     caller: &Caller,
     status: StatusCode,
     label: &'static str,
@@ -514,7 +544,7 @@ fn unreachable(
 }
 
 /// An answer of backburn's own. The caller's body may be unread, so the connection ends with it.
-fn own_answer(answer: Answer, exchange: Exchange, caller: &Caller) -> Response<ResponseBody> {
+fn own_answer(answer: Answer, exchange: Box<Exchange>, caller: &Caller) -> Response<ResponseBody> {
     caller.conn.linger_on_close();
     let bodiless = act::bodiless(&exchange.outcome.method, answer.status);
     let (head, payload) = act::head(answer, bodiless, false);

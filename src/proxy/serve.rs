@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -18,6 +19,7 @@ use super::OwnPort;
 use super::conn::{Conn, Order};
 use super::flow::Streams;
 use super::request;
+use super::rewound::Rewound;
 use super::tls;
 use super::tunnel::{self, Tunnel};
 use super::worker::{Accepted, Worker};
@@ -76,26 +78,53 @@ async fn speak(
         conn.secured();
         return match Box::pin(tls::accept(tls.load_full(), socket)).await {
             Ok((stream, true)) => Box::pin(h2(worker, conn, stream, port)).await,
-            Ok((stream, false)) => Box::pin(h1(worker, conn, stream, port)).await,
+            Ok((stream, false)) => {
+                let io = Rewound::new(Bytes::new(), stream);
+                Box::pin(h1(worker, conn, io, port)).await;
+            }
             Err(_) => worker.stage().books.refused(worker.id, "tls"),
         };
     }
-    match socket.is_h2().await {
-        Ok(true) => Box::pin(h2(worker, conn, socket, port)).await,
-        Ok(false) => Box::pin(h1(worker, conn, socket, port)).await,
-        // Gone before it said anything.
-        Err(_) => {}
+    // Gone before it said anything, otherwise.
+    if let Ok((is_h2, early)) = socket.is_h2().await {
+        let io = Rewound::new(early, socket);
+        if is_h2 {
+            Box::pin(h2(worker, conn, io, port)).await;
+        } else {
+            Box::pin(h1(worker, conn, io, port)).await;
+        }
     }
 }
 
-async fn h1<I>(worker: Rc<Worker>, conn: Rc<Conn>, io: I, port: Option<OwnPort>)
+async fn h1<I>(worker: Rc<Worker>, conn: Rc<Conn>, mut io: Rewound<I>, port: Option<OwnPort>)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let limits = worker.stage().plan.proxy.limits;
     let entrance = Entrance::new(&conn, port);
+    // Boxed, so that a connection at rest is rid of it, with hyper's buffers in it.
+    while let Some(resting) = Box::pin(until_quiet(&worker, &entrance, io)).await {
+        io = resting;
+        if !conn.stirs().await {
+            let _ = io.shutdown().await;
+            return;
+        }
+        conn.rouse();
+    }
+}
+
+/// Serves a connection until it is over, or has nothing to do for a while: it is returned then.
+async fn until_quiet<I>(
+    worker: &Rc<Worker>,
+    entrance: &Entrance,
+    io: Rewound<I>,
+) -> Option<Rewound<I>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let conn = &entrance.conn;
+    let limits = worker.stage().plan.proxy.limits;
     let service = service_fn(|request| {
-        Box::pin(request::handle(Rc::clone(&worker), entrance.clone(), request))
+        Box::pin(request::handle(Rc::clone(worker), entrance.clone(), request))
     });
     let mut builder = http1::Builder::new();
     // Saying the default outright would cost every request a vector.
@@ -109,11 +138,20 @@ where
         .max_buf_size(BUFFERED.max(limits.header_bytes as usize))
         .max_header_size(limits.header_bytes as usize)
         .serve_connection(TokioIo::new(io), service);
-    let mut finishing = false;
+    let (mut finishing, mut resting) = (false, false);
     let ended = poll_fn(|context| {
-        if !finishing && conn.ordered(context) == Order::Finish {
-            finishing = true;
-            Pin::new(&mut http).graceful_shutdown();
+        match conn.ordered(context) {
+            Order::Finish if !finishing => {
+                (finishing, resting) = (true, false);
+                Pin::new(&mut http).graceful_shutdown();
+            }
+            // Idle as it is, it ends at once, and without a word.
+            Order::Rest if conn.is_at_rest() && !resting => {
+                resting = true;
+                Pin::new(&mut http).graceful_shutdown();
+            }
+            Order::Rest => conn.rouse(),
+            _ => {}
         }
         http.poll_without_shutdown(context)
     });
@@ -123,19 +161,23 @@ where
         worker.stage().books.refused(worker.id, "malformed");
     }
     if ended.is_err() && !malformed {
-        return;
+        return None;
     }
     let parts = http.into_parts();
     let mut io = parts.io.into_inner();
     let tunnel = entrance.tunnel.borrow_mut().take();
     if let Some(tunnel) = tunnel {
-        Box::pin(tunnel::run(&worker, &conn, io, parts.read_buf, tunnel)).await;
-        return;
+        Box::pin(tunnel::run(worker, conn, io, parts.read_buf, tunnel)).await;
+        return None;
+    }
+    if resting && !malformed && !conn.lingers() {
+        return Some(io.again(parts.read_buf));
     }
     let _ = io.shutdown().await;
     if malformed || conn.lingers() {
-        Box::pin(linger(&worker, io)).await;
+        Box::pin(linger(worker, io)).await;
     }
+    None
 }
 
 /// Reads on for a moment: closing a socket with unread bytes in it would destroy the answer.

@@ -4,6 +4,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -47,6 +49,7 @@ pub struct Sweep {
     now: Cell<Tick>,
     waits: RefCell<Slots<Entry>>,
     conns: RefCell<Slots<Rc<Conn>>>,
+    blocked: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -94,7 +97,13 @@ impl Sweep {
             now: Cell::new(1),
             waits: RefCell::new(Slots::new()),
             conns: RefCell::new(Slots::new()),
+            blocked: Arc::default(),
         })
+    }
+
+    /// How many connections wait for their clients to take something.
+    pub fn blocked(&self) -> &Arc<AtomicUsize> {
+        &self.blocked
     }
 
     /// The tick we are in.

@@ -13,6 +13,7 @@ use super::body::{Payload, RequestBody, ResponseBody};
 use super::conn::Conn;
 use super::cut::Carried;
 use super::exchange::Exchange;
+use super::headers::Glance;
 use super::inflow::Upload;
 use super::prescription::{Deed, Ending, Gate, Prescription, Verb};
 use super::shape::Shaper;
@@ -53,11 +54,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn of(conn: Rc<Conn>, head: &http::request::Parts) -> Self {
+    pub fn of(conn: Rc<Conn>, head: &http::request::Parts, seen: Glance) -> Self {
         Self {
             conn,
             version: head.version,
-            expects_continue: head.headers.contains_key(header::EXPECT),
+            expects_continue: seen.has(Glance::EXPECT),
             grpc: grpc::content_type(&head.headers).cloned(),
         }
     }
@@ -323,7 +324,7 @@ pub async fn changed_upload(
 pub fn respond(
     worker: &Rc<Worker>,
     caller: &Caller,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     faults: Option<Box<Prescription>>,
     mut head: http::response::Parts,
     source: (Payload, Option<Lease>),
@@ -359,7 +360,7 @@ pub fn respond(
 pub fn answer_of_fault(
     worker: &Rc<Worker>,
     caller: &Caller,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     faults: Option<Box<Prescription>>,
     reply: Reply,
 ) -> Response<ResponseBody> {

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::body::{Payload, RequestBody};
 use super::connect::{self, Names, Trouble};
+use super::sips::Sips;
 use super::sweep::Sweep;
 use super::tls;
 use crate::plan::tls::ServiceTls;
@@ -24,6 +25,9 @@ use crate::plan::{Safety, Service, ServiceId};
 /// Idle connections are left after this long: below the keep-alive of common servers (Node's is
 /// 5 s), so that a request seldom meets a connection the server is closing.
 const IDLE: Duration = Duration::from_secs(4);
+/// A connection is not asked again when it is older: where a service's name has come to stand for
+/// other addresses, its old ones would be asked for as long as they answer.
+const LIFE: Duration = Duration::from_secs(30);
 /// Idle connections kept per service and worker.
 const KEPT: usize = 1024;
 /// Streams on one HTTP/2 connection before another is opened.
@@ -87,6 +91,7 @@ impl Drop for Line {
 #[derive(Debug)]
 struct Alone {
     sender: http1::SendRequest<RequestBody>,
+    opened: Instant,
     _line: Line,
 }
 
@@ -103,6 +108,7 @@ struct Multiplexed {
     sender: http2::SendRequest<RequestBody>,
     peer: IpAddr,
     streams: Rc<Cell<usize>>,
+    opened: Instant,
     since: Instant,
     line: Rc<Line>,
 }
@@ -175,6 +181,9 @@ impl Lease {
             return;
         }
         let now = crate::clock::now();
+        if now.saturating_duration_since(alone.opened) > LIFE {
+            return;
+        }
         let mut services = self.pool.services.borrow_mut();
         if let Some(idlers) = services.get_mut(usize::from(self.service))
             // A reload may have given the id to another service.
@@ -220,8 +229,8 @@ impl Pool {
         }
         // Known before anything is awaited: a reload may give the id to another service meanwhile,
         // and this connection must not become one of its own.
-        let mut owner = self.owner(id, service);
-        while let Some(Idle { mut alone, peer, .. }) = self.take_idle(id, service) {
+        let (mut owner, mut idle) = self.take_idle(id, service);
+        while let Some(Idle { mut alone, peer, .. }) = idle {
             let spare = spare(&request);
             let mut failed = match alone.sender.try_send_request(request).await {
                 Ok(response) => {
@@ -232,7 +241,7 @@ impl Pool {
             match (failed.take_message(), spare) {
                 (Some(unsent), _) => {
                     request = unsent;
-                    owner = self.owner(id, service);
+                    (owner, idle) = self.take_idle(id, service);
                 }
                 (None, Some(spare)) if is_stale(failed.error()) => {
                     request = spare;
@@ -283,6 +292,18 @@ impl Pool {
         Ok((response, self.lease(id, owner, opened.peer, kind)))
     }
 
+    /// Leaves the connections that have idled for too long, whoever's they were.
+    pub fn look(&self) {
+        let now = crate::clock::now();
+        let old = |since: Instant| now.saturating_duration_since(since) > IDLE;
+        for idlers in self.services.borrow_mut().iter_mut() {
+            // The longest idle come first.
+            let keep = idlers.idle.iter().position(|idle| !old(idle.since));
+            idlers.idle.drain(..keep.unwrap_or(idlers.idle.len()));
+            idlers.shared.retain(|known| known.streams.get() > 0 || !old(known.since));
+        }
+    }
+
     fn lease(self: &Rc<Self>, service: ServiceId, owner: Owner, peer: IpAddr, kind: Kind) -> Lease {
         Lease { pool: Rc::clone(self), service, peer, owner, kind }
     }
@@ -304,10 +325,10 @@ impl Pool {
         see(idlers)
     }
 
-    /// The idle connection used last that is fit for use.
-    fn take_idle(&self, id: ServiceId, service: &Service) -> Option<Idle> {
+    /// Whose connections they are, and the idle one used last that is fit for use.
+    fn take_idle(&self, id: ServiceId, service: &Service) -> (Owner, Option<Idle>) {
         let now = crate::clock::now();
-        self.with(id, service, |idlers| {
+        let idle = |idlers: &mut Idlers| {
             let mut at = idlers.idle.len();
             while at > 0 {
                 at -= 1;
@@ -324,7 +345,8 @@ impl Pool {
                 }
             }
             None
-        })
+        };
+        self.with(id, service, |idlers| (Rc::clone(&idlers.owner), idle(idlers)))
     }
 
     /// The oldest shared connection with room; those that nobody needs any more are left.
@@ -336,10 +358,11 @@ impl Pool {
                     known.streams.get() == 0 && now.saturating_duration_since(known.since) > IDLE;
                 !idle && !known.sender.is_closed()
             });
-            let found = idlers
-                .shared
-                .iter_mut()
-                .find(|known| known.streams.get() < STREAMS && known.sender.is_ready())?;
+            let found = idlers.shared.iter_mut().find(|known| {
+                known.streams.get() < STREAMS
+                    && now.saturating_duration_since(known.opened) <= LIFE
+                    && known.sender.is_ready()
+            })?;
             found.since = now;
             Some(found.clone())
         })
@@ -377,8 +400,11 @@ impl Pool {
         let (stream, address) =
             connect::connect(&self.names, &self.sweep, &self.own, at, way.connect).await?;
         let alone = match &service.tls {
-            None => alone(stream).await?,
-            Some(tls) => alone(self.secure(at.0, tls, way, stream).await?).await?,
+            None => alone(&self.sweep, stream).await?,
+            Some(tls) => {
+                let stream = self.secure(at.0, tls, way, stream).await?;
+                alone(&self.sweep, stream).await?
+            }
         };
         Ok((alone, address.ip()))
     }
@@ -396,11 +422,13 @@ impl Pool {
             None => multiplexed(stream).await?,
             Some(tls) => multiplexed(self.secure(at.0, tls, way, stream).await?).await?,
         };
+        let now = crate::clock::now();
         let opened = Multiplexed {
             sender,
             peer: address.ip(),
             streams: Rc::default(),
-            since: crate::clock::now(),
+            opened: now,
+            since: now,
             line: Rc::new(line),
         };
         self.with(id, service, |idlers| idlers.shared.push(opened.clone()));
@@ -408,16 +436,17 @@ impl Pool {
     }
 }
 
-async fn alone<I>(io: I) -> Result<Alone, Trouble>
+async fn alone<I>(sweep: &Sweep, io: I) -> Result<Alone, Trouble>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFERED)
-        .handshake(TokioIo::new(io))
+        .handshake(TokioIo::new(Sips::of(io, sweep)))
         .await
         .map_err(Trouble::Exchange)?;
-    Ok(Alone { sender, _line: Line::open(connection.with_upgrades()) })
+    let opened = crate::clock::now();
+    Ok(Alone { sender, opened, _line: Line::open(connection.with_upgrades()) })
 }
 
 async fn multiplexed<I>(io: I) -> Result<(http2::SendRequest<RequestBody>, Line), Trouble>

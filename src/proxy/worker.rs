@@ -229,10 +229,12 @@ async fn look(worker: Rc<Worker>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        worker.pool.look();
         let stage = worker.stage();
         let refused = |reason| stage.books.refused(worker.id, reason);
         worker.sweep.look(&stage.plan.proxy.timeouts, |conn, overdue| match overdue {
             Overdue::Idle => conn.order(Order::Finish),
+            Overdue::Quiet => conn.order(Order::Rest),
             Overdue::FirstByte => {
                 refused("first_byte");
                 conn.order(Order::Cut("first_byte"));

@@ -123,7 +123,7 @@ impl Live {
             faults: faults
                 .map(|(at, counts)| Fault {
                     services: services(plan, |route| {
-                        route.faults.iter().any(|id| usize::from(*id) == at)
+                        route.faults.binary_search(&(at as FaultId)).is_ok()
                     }),
                     ..fault(counts, stage, at, &standing, now)
                 })
@@ -312,8 +312,10 @@ fn fault(
     };
     let climbs = matches!(here.who, Who::All | Who::Probability { .. });
     let climbed = stage.climbed(now).filter(|_| climbs).unwrap_or(1.0);
+    let active = standing.injecting && active && here.enabled;
     Fault {
-        active: standing.injecting && active && here.enabled,
+        active,
+        in_burst: stage.is_in_burst(at as FaultId, now).filter(|_| active),
         who: here.who.to_string(),
         asked_ratio: asked.map(|share| share * climbed),
         ..removed(counts, standing)
@@ -328,6 +330,7 @@ fn removed(counts: &FaultCounts, standing: &Standing) -> Fault {
         name: counts.name.to_string(),
         services: Vec::new(),
         active: false,
+        in_burst: None,
         who: counts.who.clone(),
         asked_ratio: None,
         drill: Hits::new(counts.eligible, counts.hit),

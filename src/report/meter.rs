@@ -521,8 +521,12 @@ fn fault_row(fault: &Fault, view: &View, canvas: &Canvas) -> Vec<Line> {
     };
     let skipped = named(&fault.skipped);
     let skipped = if skipped.is_empty() { skipped } else { format!("let through: {skipped}") };
+    let now = match fault.in_burst {
+        Some(false) => Line::new().add(Tone::Faint, format!("{} CALM", canvas.mark("·", "-"))),
+        _ => Line::new().add(Tone::Warn, format!("{} INJECTING", canvas.mark("►", ">"))),
+    };
     vec![
-        Line::new().add(Tone::Warn, format!("{} INJECTING", canvas.mark("►", ">"))),
+        now,
         Line::of(name),
         Line::of(on),
         Line::of(format!("asked {}", asked(fault))),

@@ -238,6 +238,8 @@ pub struct Fault {
     pub services: Vec<String>,
     /// It may fire now: enabled, in the phase, and the drill injects.
     pub active: bool,
+    /// It comes in bursts, and is in one; `None`: it does not come and go, or is not active.
+    pub in_burst: Option<bool>,
     /// In the scenario's words: `5%`, `first 3`, `every 10`, `all`.
     pub who: String,
     /// The share asked for at this moment (after `set` and ramp), where the fault has one.

@@ -81,6 +81,8 @@ pub struct Counts {
     pub dropped: AtomicU64,
     /// The file could not be written.
     pub failed: AtomicU64,
+    /// The file is as large as it may be.
+    pub full: AtomicU64,
 }
 
 /// A worker's end of the log.

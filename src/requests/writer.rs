@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +13,7 @@ use serde_json::Value;
 
 use super::line::{Clocks, line};
 use super::{Counts, Queue, Record};
+use crate::plan::Sampling;
 
 /// From one look at the queues to the next.
 const LOOK: Duration = Duration::from_millis(50);
@@ -34,13 +34,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Opens the file for appending and starts the thread. It ends when the queues, one for each
 /// worker, are gone.
-pub fn open(path: &Path, workers: usize) -> io::Result<(Arc<Log>, Vec<Queue>)> {
-    let file = File::options().create(true).append(true).open(path)?;
+pub fn open(sampling: &Sampling, workers: usize) -> io::Result<(Arc<Log>, Vec<Queue>)> {
+    let file = File::options().create(true).append(true).open(&sampling.file)?;
+    // What is no file has no size to grow.
+    let size = file.metadata().map_or(0, |about| about.len());
+    let room = sampling.max_size.saturating_sub(size);
     let counts = Arc::new(Counts::default());
     let (queues, receivers) = (0..workers).map(|worker| Queue::new(worker, &counts)).unzip();
     let log = Arc::new(Log { counts, recent: Mutex::default(), writer: Mutex::default() });
     let clocks = Clocks { at: crate::clock::now(), wall: crate::clock::wall() };
-    let writer = Writer { log: Arc::clone(&log), receivers, file, clocks, said: false };
+    let writer = Writer { log: Arc::clone(&log), receivers, file, room, clocks, said: false };
     let thread = std::thread::Builder::new().name("requests".to_owned());
     *lock(&log.writer) = Some(thread.spawn(move || writer.run())?);
     Ok((log, queues))
@@ -66,8 +69,10 @@ struct Writer {
     log: Arc<Log>,
     receivers: Vec<Receiver<Record>>,
     file: File,
+    /// By how many bytes the file may still grow.
+    room: u64,
     clocks: Clocks,
-    /// That the file cannot be written has been told.
+    /// That nothing is written has been told.
     said: bool,
 }
 
@@ -111,19 +116,23 @@ impl Writer {
         if lines == 0 {
             return false;
         }
-        match self.file.write_all(&text) {
-            Ok(()) => {
-                self.log.counts.written.fetch_add(lines, Ordering::Relaxed);
-                self.said = false;
+        let counts = &self.log.counts;
+        let left = self.room.checked_sub(text.len() as u64);
+        let (count, trouble) = match left.map(|left| (left, self.file.write_all(&text))) {
+            Some((left, Ok(()))) => {
+                self.room = left;
+                (&counts.written, None)
             }
-            Err(error) => {
-                self.log.counts.failed.fetch_add(lines, Ordering::Relaxed);
-                // Said once; the counter goes on.
-                if !std::mem::replace(&mut self.said, true) {
-                    tracing::error!(%error, "the request log cannot be written");
-                }
-            }
+            Some((_, Err(error))) => (&counts.failed, Some(error.to_string())),
+            None => (&counts.full, Some("it is as large as `max_size` says".to_owned())),
+        };
+        count.fetch_add(lines, Ordering::Relaxed);
+        // Said once, until it is well again; the counters go on.
+        let well = trouble.is_none();
+        if let Some(error) = trouble.filter(|_| !self.said) {
+            tracing::error!(%error, "the request log is not written any more");
         }
+        self.said = !well;
         true
     }
 }

@@ -65,6 +65,7 @@ static SAMPLING: TableKeys = TableKeys {
     keys: &[
         Key::new("file", Value::Text, "Where they are added.").required(),
         Key::new("rest", Value::Share, "Of the good ones that no fault struck.").default("\"1%\""),
+        Key::new("max_size", Value::Bytes, "The file grows no larger.").default("\"1GiB\""),
     ],
     short: None,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::diagnostic::{Located, Place, Sources};
 use crate::fault;
-use crate::units::Share;
+use crate::units::{Bytes, Share};
 
 mod adjust;
 #[cfg(test)]
@@ -83,6 +83,7 @@ pub struct SamplingSpec {
     /// `None`: missing, which has been noted.
     pub file: Option<Located<String>>,
     pub rest: Option<Located<Share>>,
+    pub max_size: Option<Located<Bytes>>,
 }
 
 /// What becomes of a reload that widens what faults may do.

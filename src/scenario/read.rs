@@ -25,9 +25,11 @@ pub(super) fn scenario(
         hypothesis: root.text("hypothesis"),
         seed: root.integer("seed"),
         safety: root.table("safety").map(|mut table| safety(&mut table)).unwrap_or_default(),
-        sampling: root
-            .table("sampling")
-            .map(|mut table| SamplingSpec { file: table.text("file"), rest: table.share("rest") }),
+        sampling: root.table("sampling").map(|mut table| SamplingSpec {
+            file: table.text("file"),
+            rest: table.share("rest"),
+            max_size: table.bytes("max_size"),
+        }),
         proxy: root
             .table("proxy")
             .map(|mut table| super::proxy::read(&mut table))

@@ -203,7 +203,11 @@ fn schema_and_reference_know_every_table() {
         assert!(kinds["properties"][kind.key.name].is_object(), "{}", kind.key.name);
     }
     assert_eq!(schema["additionalProperties"], false);
-    let page = crate::document::reference(&ROOT);
+    let page = crate::document::reference(&ROOT, crate::fault::page);
+    for kind in fault::KINDS {
+        let heading = format!("## `[faults.NAME.inject.{}]`\n\n{}\n", kind.key.name, kind.page());
+        assert!(page.contains(&heading), "{heading}");
+    }
     assert!(page.contains("## `[slos.NAME.sli.latency]`") && page.contains("| `probability` |"));
 }
 

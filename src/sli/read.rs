@@ -28,7 +28,8 @@ fn counts(cells: &Each<SloCells>) -> Counts {
 }
 
 impl Ledger {
-    /// Everything counted so far, by the names of this plan.
+    /// Everything counted so far, by the names of this plan. Names are locked a fault at a time: who
+    /// changes the drill waits for them, and a plan may have a million cells.
     pub fn snapshot(&self, plan: &Plan) -> Snapshot {
         let mut refused: BTreeMap<&'static str, u64> = BTreeMap::new();
         let (mut asked, mut actual) = (Buckets::default(), Buckets::default());
@@ -39,6 +40,9 @@ impl Ledger {
             worker.asked.add_to(&mut asked);
             worker.actual.add_to(&mut actual);
         }
+        let faults = plan.faults.iter().map(|fault| fault_counts(&lock(&self.names), fault));
+        let faults = faults.collect();
+        let removed = self.removed(plan);
         let names = lock(&self.names);
         let phases: Vec<PhaseCounts> = names
             .phases
@@ -57,8 +61,8 @@ impl Ledger {
                 .sum(),
             active: self.workers.iter().map(|worker| worker.active.load(Ordering::Relaxed)).sum(),
             slos: slo_counts(&names, plan),
-            faults: plan.faults.iter().map(|fault| fault_counts(&names, fault)).collect(),
-            removed: removed(&names, plan),
+            faults,
+            removed,
             phases,
             operations: plan
                 .routes
@@ -74,6 +78,19 @@ impl Ledger {
             asked,
             actual,
         }
+    }
+
+    /// Faults that a reload has taken away. What they did, they did.
+    fn removed(&self, plan: &Plan) -> Vec<FaultCounts> {
+        let known: HashSet<&Arc<str>> = plan.faults.iter().map(|fault| &fault.name).collect();
+        let gone = |name: &&Arc<str>| !known.contains(name);
+        let gone: Vec<Arc<str>> =
+            lock(&self.names).faults.keys().filter(gone).map(Arc::clone).collect();
+        let counts = gone.iter().map(|name| {
+            let removed = ("removed".to_owned(), None);
+            counted(&lock(&self.names), name, &[], &HashSet::new(), removed)
+        });
+        counts.filter(|counts| counts.eligible > 0).collect()
     }
 
     /// All requests of each of a plan's SLOs so far, whatever is counted of them.
@@ -158,15 +175,6 @@ fn fault_counts(names: &Names, fault: &Fault) -> FaultCounts {
     let kinds = fault.kinds.iter().map(|kind| kind.kind()).collect();
     let (who, asked) = (fault.who.to_string(), asked(fault.who));
     counted(names, &fault.name, &fault.covers, &kinds, (who, asked))
-}
-
-/// Faults that a reload has taken away. What they did, they did.
-fn removed(names: &Names, plan: &Plan) -> Vec<FaultCounts> {
-    let known: HashSet<&Arc<str>> = plan.faults.iter().map(|fault| &fault.name).collect();
-    let gone = names.faults.keys().filter(|name| !known.contains(name));
-    let gone =
-        gone.map(|name| counted(names, name, &[], &HashSet::new(), ("removed".to_owned(), None)));
-    gone.filter(|counts| counts.eligible > 0).collect()
 }
 
 /// `covers`, `kinds`: the routes and kinds that are told without a count too.

@@ -168,7 +168,7 @@ pub fn bytes(text: &str) -> Result<Bytes, Misread> {
     let Some((_, scale)) = known else {
         return Err(Misread::new(format!("\"{unit}\" is not a unit of size"), like));
     };
-    Ok(Bytes(measure(text, number, *scale, "a size", like)?))
+    Ok(Bytes(measure(text, number, *scale, ("a size", "1024TiB"), like)?))
 }
 
 /// Reads `"1MB/s"`, `"64KiB/s"`, `"56kbit/s"`. Errors: as [`bytes()`]; less than a byte a second.
@@ -183,7 +183,7 @@ pub fn bandwidth(text: &str) -> Result<Bandwidth, Misread> {
     let Some((_, scale)) = known else {
         return Err(Misread::new(format!("\"{unit}\" is not a unit of bandwidth"), like));
     };
-    let bits = measure(text, number, scale, "a bandwidth", like)?;
+    let bits = measure(text, number, scale, ("a bandwidth", "128TiB/s"), like)?;
     if bits < 8 {
         let message = format!("\"{text}\" is less than a byte a second");
         return Err(Misread::new(message, "to stop a body altogether, `abort` it with a hang"));
@@ -205,11 +205,18 @@ fn split_unit<'t>(
     }
 }
 
-fn measure(text: &str, number: &str, unit: u64, what: &str, like: &str) -> Result<u64, Misread> {
+/// `what` it is, and the most there may be of it.
+fn measure(
+    text: &str,
+    number: &str,
+    unit: u64,
+    (what, most): (&str, &str),
+    like: &str,
+) -> Result<u64, Misread> {
     match scaled(number, u128::from(unit)) {
         Ok(value) if value <= LARGEST => Ok(value as u64),
         Ok(_) | Err(Unscaled::TooLarge) => {
-            Err(Misread::new(format!("\"{text}\" is too much"), "the most is 1024TiB"))
+            Err(Misread::new(format!("\"{text}\" is too much"), format!("the most is {most}")))
         }
         Err(Unscaled::NotANumber) => Err(Misread::new(format!("\"{text}\" is not {what}"), like)),
         Err(Unscaled::TooFine) => {

@@ -4,7 +4,7 @@
 
 use super::document::{Content, Entry, Fields, Node, is};
 use super::draft::{Draft, Fault, Service, latency, quoted};
-use super::{Format, Wrong};
+use super::{Format, Wrong, istio};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::fault::grpc;
 use crate::units::{self, Share};
@@ -15,7 +15,10 @@ mod matcher;
 pub const FORMAT: Format = Format {
     verb: "envoy-fault",
     differences: &[
-        "Only fault filters are read, and where their clusters are; no routes, no listeners.",
+        "Only fault filters are read, and where their clusters are; no routes, no listeners. Of \
+         Istio's virtual services: matches, destinations, and faults.",
+        "Of several routes the most specific has a request here, not the first; `/a` as a prefix \
+         takes no `/ab`.",
         "`max_active` counts each fault by itself, not a filter's delays and aborts together.",
         "Health checks (/healthz and the like) are spared here, unless `[safety] fault_health = true`.",
         "A filter stays until it is taken out. A drill ends by itself, after 4h where `[safety] \
@@ -40,6 +43,10 @@ struct Found<'d> {
 }
 
 fn read(documents: &[Node], draft: &mut Draft<'_>) {
+    let virtual_services = istio::among(documents);
+    if !virtual_services.is_empty() {
+        return istio::read(&virtual_services, draft);
+    }
     let mut found = Vec::new();
     for document in documents {
         find(document, false, &mut found);
@@ -390,6 +397,7 @@ fn one(
     }
     let fault = Fault {
         name: draft.name(&format!("{}{kind}", shared.prefix)),
+        routes: Vec::new(),
         service: shared.service.clone(),
         comments,
         off: shared.off,
