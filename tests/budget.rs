@@ -160,7 +160,7 @@ fn a_page_that_would_have_fired() {
         "ALERT page on up would fire now: quick of custom",
         "alert page on up would be over now: quick of custom",
         "99.9% is missed, beyond chance",
-        "Production would have had somebody paged after",
+        "A page would have fired after",
         "budget of production's own events, 18.0% of it gone before the drill",
         "together both, worst of up and prod: burn",
     ] {
@@ -184,6 +184,36 @@ fn an_allowance_halts() {
     drop(traffic);
     drill.signal("-INT");
     assert_eq!(drill.wait().0, Some(4));
+}
+
+/// A dry run for people and for programs, of every scenario that ships.
+#[test]
+fn a_dry_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let plan = |file: &str, more: &[&str]| {
+        let mut command = Command::new(BACKBURN);
+        let output = command.arg("plan").arg(file).args(more).current_dir(&root).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), said)
+    };
+    let mut seen = 0;
+    for entry in std::fs::read_dir(&root).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let (code, text, said) = plan(&file, &["--rps", "50"]);
+        assert!(code == Some(0) && text.contains("slo       "), "{file}: {said}{text}");
+        let (code, json, _) = plan(&file, &["--rps", "50", "--json"]);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert!(code == Some(0) && json["slos"].as_array().unwrap().len() >= 2, "{file}");
+        seen += 1;
+    }
+    assert!(seen >= 8);
+    let (_, text, _) = plan("seed-chaos.toml", &["--rps", "50", "--for", "30m"]);
+    assert!(text.contains("page page-quick of sloth-28d fires after 16:08"), "{text}");
+    let (_, text, _) = plan("canary-cohort.toml", &["--rps", "items=20,5"]);
+    let canary = text.lines().find(|line| line.contains("broken-canary on items")).unwrap();
+    assert!(canary.contains("about 3,600 (") && canary.ends_with("of 18,000 requests"), "{text}");
+    let (code, _, said) = plan("demo.toml", &["--rps", "itmes=20"]);
+    assert!(code == Some(2) && said.contains("there is no route `itmes`"), "{said}");
 }
 
 /// Intervals and tests as scipy has them, consumption as slo-generator has it.

@@ -4,6 +4,9 @@
 
 use std::path::Path;
 
+use backburn::report::budgets::{
+    Alerts, AtTheEnd, Budget, Composite, Confidence, Firing, Light, Tier,
+};
 use backburn::report::view::{
     Consumed, Events, Fault, Halt, Hits, Note, Operations, Override, Pending, Phase, PhaseCounts,
     PhaseFault, PhaseSlo, Reload, Slo,
@@ -139,6 +142,63 @@ fn exhausted() -> View {
     // A day at one bad in ten.
     let (minute, all) = (of(3_000, [300, 0, 30]), of(4_320_000, [400_000, 1_000, 31_000]));
     view.slos[0] = slo("pay", 0.999, 86_400.0, of(500, [50, 0, 5]), minute, all);
+    view
+}
+
+/// The golden drill G2 of the design on one SLO; a ticket on the other.
+fn paged() -> View {
+    let mut view = burning_injected();
+    let firing = |after: u64, resolved: Option<u64>| Firing {
+        at: "2026-11-22T14:16:43Z".to_owned(),
+        after_seconds: after,
+        resolved_at: resolved.map(|_| "2026-11-22T14:22:34Z".to_owned()),
+        resolved_after_seconds: resolved,
+    };
+    let tier = |name: &str, severity: &str, state: &str, fired| Tier {
+        name: name.to_owned(),
+        severity: severity.to_owned(),
+        state: state.to_owned(),
+        fired,
+        ..Tier::default()
+    };
+    let (minute, all) = (events(3_000, [450, 0, 0], 0.001), events(36_000, [3_000, 0, 0], 0.001));
+    view.slos[0] = slo("pay", 0.999, 720.0, events(500, [75, 0, 0], 0.001), minute, all);
+    let pay = &mut view.slos[0];
+    pay.light = Light { colour: "red".to_owned(), word: "PAGE".to_owned(), ..Light::default() };
+    pay.budget =
+        Budget { remaining_ratio: Some(0.975_198), more_drills: Some(39), ..Budget::default() };
+    pay.alerts = Alerts {
+        dialect: "sloth-28d".to_owned(),
+        tiers: vec![tier("page-quick", "page", "firing", vec![firing(643, None)])],
+        ..Alerts::default()
+    };
+    pay.forecasts.drill = Some(AtTheEnd {
+        consumed_ratio: 0.031,
+        low_ratio: 0.030,
+        high_ratio: 0.032,
+        ..AtTheEnd::default()
+    });
+    pay.confidence = Confidence {
+        bad_low_ratio: Some(0.0805),
+        bad_high_ratio: Some(0.0862),
+        verdict: "fail".to_owned(),
+        needed_events: None,
+    };
+    let fast = &mut view.slos[1];
+    fast.light = Light { colour: "amber".into(), word: "TICKET".into(), ..Light::default() };
+    fast.alerts = Alerts {
+        dialect: "pyrra".to_owned(),
+        tiers: vec![tier("ticket-slow", "ticket", "firing", vec![firing(300, Some(400))])],
+        ..Alerts::default()
+    };
+    view.composites = vec![Composite {
+        name: "journey".to_owned(),
+        mode: "worst".to_owned(),
+        of: vec!["pay".to_owned(), "pay-fast".to_owned()],
+        burn_rate: Some(83.3),
+        last_minute_burn_rate: Some(150.0),
+        time_to_exhaustion_seconds: Some(15_728.0),
+    }];
     view
 }
 
@@ -308,6 +368,7 @@ fn cases() -> Vec<(&'static str, View, Option<usize>)> {
         ("few-requests", few_requests(), None),
         ("recovered", recovered(), None),
         ("exhausted", exhausted(), None),
+        ("paged", paged(), None),
         ("halted", halted(), None),
         ("paused", paused(), None),
         ("waiting", waiting(), None),

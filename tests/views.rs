@@ -1,6 +1,9 @@
 //! Any view at all, numbers that are none and names of any text among them: no line too wide, no
 //! control character, no number that is none.
 
+use backburn::report::budgets::{
+    Alerts, AtTheEnd, Closest, Collateral, Composite, Firing, Light, Tier,
+};
 use backburn::report::line::width_shown;
 use backburn::report::view::{
     Consumed, Events, Fault, Halt, Hits, Note, Operations, Override, Pending, Phase, Reload, Slo,
@@ -51,35 +54,131 @@ fn any_slo() -> impl Strategy<Value = Slo> {
         proptest::array::uniform3(any_events()),
         count(),
         proptest::array::uniform5(maybe(number())),
+        any_promise(),
     )
-        .prop_map(|((name, services, objective, window_seconds), seen, good, numbers)| {
-            let [now, last_minute, all] = seen;
-            let [ratio, injected_ratio, masked_ratio, organic_ratio, left] = numbers;
-            Slo {
-                name,
-                services,
-                objective,
-                window_seconds,
-                total: all.events,
-                good,
-                bad: all.bad,
-                injected: all.injected,
-                masked: all.masked,
-                organic: all.organic,
-                burn_rate: all.burn_rate,
-                now,
-                last_minute,
-                budget_consumed: Consumed {
-                    basis: "scaled".to_owned(),
-                    ratio,
-                    injected_ratio,
-                    masked_ratio,
-                    organic_ratio,
-                },
-                time_to_exhaustion_seconds: left,
-                ..Slo::default()
-            }
+        .prop_map(
+            |((name, services, objective, window_seconds), seen, good, numbers, promise)| {
+                let [now, last_minute, all] = seen;
+                let [ratio, injected_ratio, masked_ratio, organic_ratio, left] = numbers;
+                Slo {
+                    name,
+                    services,
+                    objective,
+                    window_seconds,
+                    total: all.events,
+                    good,
+                    bad: all.bad,
+                    injected: all.injected,
+                    masked: all.masked,
+                    organic: all.organic,
+                    burn_rate: all.burn_rate,
+                    now,
+                    last_minute,
+                    budget_consumed: Consumed {
+                        basis: "scaled".to_owned(),
+                        ratio,
+                        injected_ratio,
+                        masked_ratio,
+                        organic_ratio,
+                    },
+                    time_to_exhaustion_seconds: left,
+                    ..*promise
+                }
+            },
+        )
+}
+
+fn any_alerts() -> BoxedStrategy<Alerts> {
+    let firing = (text(), count(), proptest::option::of(count())).prop_map(
+        |(at, after_seconds, resolved_after_seconds)| Firing {
+            resolved_at: resolved_after_seconds.map(|_| at.clone()),
+            at,
+            after_seconds,
+            resolved_after_seconds,
+        },
+    );
+    let severity = prop_oneof!["page|ticket", text()];
+    let tier = (text(), severity, text(), proptest::collection::vec(firing.boxed(), 0..3));
+    let tier = tier.prop_map(|(name, severity, state, fired)| Tier {
+        name,
+        severity,
+        state,
+        fired,
+        ..Tier::default()
+    });
+    let closest = (text(), number(), count()).prop_map(|(tier, pressure_ratio, after_seconds)| {
+        Closest { tier, pressure_ratio, after_seconds, ..Closest::default() }
+    });
+    (
+        text().boxed(),
+        proptest::collection::vec(tier.boxed(), 0..4),
+        proptest::option::of(closest.boxed()),
+    )
+        .prop_map(|(dialect, tiers, closest)| Alerts {
+            dialect,
+            tiers,
+            closest,
+            ..Alerts::default()
         })
+        .boxed()
+}
+
+/// What is told of budgets and alerts, of any numbers and texts.
+fn any_promise() -> BoxedStrategy<Box<Slo>> {
+    let numbers = proptest::array::uniform8(maybe(number()));
+    let words = ("PAGE|TICKET|LOW|GONE|SPENDING|", text(), "pass|fail|inconclusive|x");
+    let more = (proptest::option::of(count()), any::<bool>());
+    (numbers.boxed(), any_alerts(), words.boxed(), more.boxed())
+        .prop_map(|(numbers, alerts, (word, other, verdict), (some, yes))| {
+            let number = |at: usize| numbers[at].unwrap_or(f64::NAN);
+            let mut slo = Box::<Slo>::default();
+            if yes {
+                slo.unit.push_str("slices");
+            }
+            slo.light = Light { word, ..Light::default() };
+            slo.budget.remaining_ratio = numbers[0];
+            slo.budget.consumed_before_ratio = numbers[1];
+            slo.budget.allowance_ratio = numbers[2];
+            slo.budget.more_drills = some;
+            slo.alerts = alerts;
+            slo.forecasts.drill = Some(AtTheEnd {
+                consumed_ratio: number(4),
+                low_ratio: number(5),
+                high_ratio: number(6),
+                exceeds_allowance: yes,
+                ..AtTheEnd::default()
+            });
+            slo.confidence.bad_low_ratio = numbers[5];
+            slo.confidence.bad_high_ratio = numbers[6];
+            slo.confidence.verdict = verdict;
+            slo.confidence.needed_events = some;
+            slo.collateral = Some(Collateral {
+                events: number(7),
+                low_events: number(6),
+                high_events: number(5),
+                compared_with: other,
+            });
+            slo
+        })
+        .boxed()
+}
+
+fn any_composite() -> BoxedStrategy<Composite> {
+    (
+        text(),
+        text(),
+        proptest::collection::vec(text(), 0..3),
+        proptest::array::uniform3(maybe(number())),
+    )
+        .prop_map(|(name, mode, of, [burn_rate, last_minute_burn_rate, left])| Composite {
+            name,
+            mode,
+            of,
+            burn_rate,
+            last_minute_burn_rate,
+            time_to_exhaustion_seconds: left,
+        })
+        .boxed()
 }
 
 fn any_fault() -> impl Strategy<Value = Fault> {
@@ -135,6 +234,7 @@ fn any_view() -> BoxedStrategy<View> {
             slos: figures.slos,
             faults: figures.faults,
             operations: figures.operations,
+            composites: figures.composites,
             refused: figures.refused,
             reload: day.reload,
             scenario_wrong: day.scenario_wrong,
@@ -199,9 +299,11 @@ fn any_figures() -> BoxedStrategy<View> {
         proptest::collection::vec(any_fault().boxed(), 0..22),
         proptest::collection::vec(operations.boxed(), 0..3),
         proptest::collection::btree_map(text(), count(), 0..3),
+        proptest::collection::vec(any_composite(), 0..3),
     )
-        .prop_map(|(slos, faults, operations, refused)| View {
+        .prop_map(|(slos, faults, operations, refused, composites)| View {
             slos,
+            composites,
             faults,
             operations,
             refused,

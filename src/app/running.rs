@@ -101,6 +101,7 @@ impl Running {
             }
         });
         let _ = joined.await;
+        self.control.settle(crate::clock::now());
         let view = self.live.view(crate::clock::now());
         let _ = self.close_admin.send(true);
         // A client that keeps an admin connection open does not keep the process alive.

@@ -223,6 +223,27 @@ mod tests {
         assert_eq!(fine, 3_600);
     }
 
+    /// Windows of hours and days, by their cells: within one of them.
+    #[test]
+    fn coarse_windows() {
+        let mut history = History::default();
+        let (mut bad, mut seen) = (0, vec![0_u64]);
+        for second in 1..=400_000_u64 {
+            // Outages of uneven lengths at uneven times.
+            let now = u64::from(second * second % 10_007 < 400) * 7;
+            history.record(second, counted(10, now));
+            bad += now;
+            seen.push(bad);
+        }
+        for (window, cell) in
+            [(3_600, 1), (21_600, 10), (86_400, 60), (259_200, 60), (345_600, 3_600)]
+        {
+            let exact = bad - seen[400_000 - window];
+            let found = history.recent(window as u64).bad;
+            assert!(found.abs_diff(exact) <= 7 * cell, "{window}: {found} {exact}");
+        }
+    }
+
     proptest::proptest! {
         /// Any window is what a list of all seconds says; beyond an hour within one cell.
         #[test]

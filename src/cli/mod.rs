@@ -10,6 +10,7 @@ mod export;
 mod import;
 mod load;
 mod output;
+mod plan;
 mod progress;
 mod run;
 mod sample;
@@ -53,6 +54,8 @@ enum Verb {
     Try(attempt::TryArgs),
     /// Parses and compiles a scenario; shows every mistake at once.
     Check(check::CheckArgs),
+    /// A dry run: what the drill will inject, burn and set off at a rate of requests.
+    Plan(plan::PlanArgs),
     /// Which route and which faults a request would meet, and why not the others.
     Explain(explain::ExplainArgs),
     /// What a running instance is doing.
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(args),
         Verb::Try(args) => attempt::attempt(args),
         Verb::Check(args) => check::check(args),
+        Verb::Plan(args) => plan::plan(&args),
         Verb::Explain(args) => explain::explain(args),
         Verb::Next(args) => steer::next(&args),
         Verb::Note(args) => steer::note(&args),

@@ -388,19 +388,27 @@ impl Control {
 
     /// Looks at what was counted, once a second: alerts, slices, allowances.
     fn watch(&self, now: Instant) {
-        let second = self.second(now);
+        self.look(self.second(now), now);
+    }
+
+    /// Nothing is counted any more: takes in what the last look has not seen.
+    pub fn settle(&self, now: Instant) {
+        self.look(self.second(now) + 1, now);
+    }
+
+    fn look(&self, second: u64, now: Instant) {
         let mut whole = self.whole();
         if !whole.watch.is_due(second) {
             return;
         }
         let plan = self.plan();
         let phase = booked(&plan, whole.drill.position());
-        let seen = whole.watch.look(second, &plan, &self.ledger, &phase);
+        let may_inject = whole.drill.may_inject() && self.pass_through.is_none();
+        let seen = whole.watch.look(second, &plan, &self.ledger, (&phase, may_inject));
         let mut spent = None;
         for seen in seen {
             match seen {
                 Seen::Alert(alert) => {
-                    let alert = Alert { phase: Arc::clone(&phase), ..alert };
                     say(&alert);
                     if whole.alerts.len() >= NOTES {
                         whole.alerts.remove(0);
@@ -410,9 +418,8 @@ impl Control {
                 Seen::Spent(why) => spent = spent.or(Some(why)),
             }
         }
-        let may_inject = whole.drill.may_inject();
         drop(whole);
-        if let Some((slo, why)) = spent.filter(|_| may_inject) {
+        if let Some((slo, why)) = spent {
             self.halt(now, &format!("the allowance of {slo}"), &why);
         }
     }

@@ -82,13 +82,14 @@ impl Watch {
         second > self.second
     }
 
-    /// Takes in what was counted up to `second`; `phase` is what happens now.
+    /// Takes in what was counted up to `second`; `phase` is what happens now. An allowance is for
+    /// drills that may inject: used up while none does, it is told when one does again.
     pub fn look(
         &mut self,
         second: u64,
         plan: &Plan,
         ledger: &Ledger,
-        phase: &Arc<str>,
+        (phase, may_inject): (&Arc<str>, bool),
     ) -> Vec<Seen> {
         if !self.is_due(second) {
             return Vec::new();
@@ -118,7 +119,10 @@ impl Watch {
                 })
             }));
             watched.look_back(slo);
-            found.extend(watched.allowance(slo).map(|why| Seen::Spent((slo.name.clone(), why))));
+            if may_inject {
+                let spent = watched.allowance(slo);
+                found.extend(spent.map(|why| Seen::Spent((Arc::clone(&slo.name), why))));
+            }
         }
         found
     }
@@ -164,8 +168,9 @@ fn rules(slo: &Slo) -> Rules {
     (slo.alerts.clone(), slo.objective, slo.production)
 }
 
-fn replay(slo: &Slo) -> Replay {
-    let per_second = slo.per_window().map(|events| events / slo.window.as_secs_f64());
+/// The alerts of an SLO, asked of a history in which an event counts for so many.
+pub fn replay(slo: &Slo, each: f64) -> Replay {
+    let per_second = slo.per_window().map(|events| each * events / slo.window.as_secs_f64());
     let alerts = &slo.alerts;
     let pad = Pad { rate: per_second, bad: 0 };
     Replay::new(alerts.tiers.to_vec(), slo.objective, pad, alerts.min_bad, alerts.interval)
@@ -179,7 +184,7 @@ impl Watched {
         Self {
             seen: Counts::default(),
             history,
-            replay: replay(slo),
+            replay: replay(slo, 1.0),
             made_of: (slo.slices, rules(slo)),
             slice: (second, Counts::default()),
             lookback: Duration::from_secs(60),
@@ -194,7 +199,7 @@ impl Watched {
             let seen = self.seen;
             *self = Self { seen, slice: (second, seen), ..Self::new(slo, second) };
         } else if self.made_of.1 != rules(slo) {
-            self.replay = replay(slo).following(&self.replay);
+            self.replay = replay(slo, 1.0).following(&self.replay);
             self.made_of.1 = rules(slo);
         }
     }

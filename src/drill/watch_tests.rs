@@ -14,6 +14,7 @@ struct Drill {
     watch: Watch,
     phase: Arc<str>,
     second: u64,
+    injecting: bool,
 }
 
 fn plan(slos: &str) -> Arc<Plan> {
@@ -29,7 +30,16 @@ impl Drill {
         let (plan, ledger, phase) = (plan(slos), Ledger::new(1), Arc::from("drill"));
         let books = ledger.open(Arc::clone(&plan), &phase, None);
         let durations = ledger.durations();
-        Self { plan, ledger, books, durations, watch: Watch::default(), phase, second: 0 }
+        Self {
+            plan,
+            ledger,
+            books,
+            durations,
+            watch: Watch::default(),
+            phase,
+            second: 0,
+            injecting: true,
+        }
     }
 
     fn reload(&mut self, slos: &str) {
@@ -69,7 +79,7 @@ impl Drill {
 
     fn look(&mut self, seconds: u64) -> Vec<Seen> {
         self.second += seconds;
-        self.watch.look(self.second, &self.plan, &self.ledger, &self.phase)
+        self.watch.look(self.second, &self.plan, &self.ledger, (&self.phase, self.injecting))
     }
 
     fn counts(&self, slo: usize) -> Counts {
@@ -119,6 +129,10 @@ fn the_allowance_is_told_once_until_it_is_changed() {
     let why = "55.56% of the 1h budget is burned, 50% was allowed".to_owned();
     assert_eq!(*spent[0], Seen::Spent(("up".into(), why)));
     drill.reload(&with("60%"));
+    // Nothing is injected that could be halted.
+    drill.injecting = false;
+    assert!(!drill.run(1, 0, 1, 0).iter().any(|seen| matches!(seen, Seen::Spent(_))));
+    drill.injecting = true;
     let seen = drill.run(1, 0, 1, 0);
     assert!(seen.iter().any(|seen| matches!(seen, Seen::Spent(_))));
 }

@@ -64,18 +64,34 @@ impl Record {
             return Err(format!("a record of format {found}; this backburn reads {FORMAT}"));
         }
         for series in &record.slos {
-            let ordered = series.sums.windows(2).all(|pair| {
-                let [a, b] = [pair[0], pair[1]];
-                a[0] < b[0] && a[1] <= b[1] && a[2] <= b[2]
-            });
-            let sane = series.sums.iter().all(|[_, n, bad]| bad <= n)
-                && series.tiers.iter().all(|tier| {
-                    tier.factor.iter().all(|part| *part > 0) && tier.short_window_seconds > 0
-                });
-            if !ordered || !sane || series.objective_billionths >= 1_000_000_000 {
+            if !series.is_sane() {
                 return Err(format!("the record of `{}` contradicts itself", series.name));
             }
         }
         Ok(record)
+    }
+}
+
+impl Series {
+    /// Nothing runs backwards, and nothing lasts longer than anything can.
+    fn is_sane(&self) -> bool {
+        let longest = crate::units::LONGEST.as_secs();
+        let ordered = self.sums.windows(2).all(|pair| {
+            let [a, b] = [pair[0], pair[1]];
+            a[0] < b[0] && a[1] <= b[1] && a[2] <= b[2]
+        });
+        let sums = self.sums.iter().all(|[second, n, bad]| *second <= longest && bad <= n);
+        let tiers = self.tiers.iter().all(|tier| {
+            let windows = [tier.short_window_seconds, tier.long_window_seconds];
+            let fired = tier.fired.iter().flat_map(|(from, to)| [*from, to.unwrap_or(*from)]);
+            tier.factor.iter().all(|part| *part > 0)
+                && windows.iter().all(|window| (1..=longest).contains(window))
+                && fired.into_iter().all(|second| second <= longest)
+        });
+        ordered
+            && sums
+            && tiers
+            && self.objective_billionths < 1_000_000_000
+            && (0.0..1e12).contains(&self.pad_events_per_second)
     }
 }

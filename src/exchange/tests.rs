@@ -258,3 +258,102 @@ fn most_of_what_is_generated_has_a_scenario() {
     }
     assert!(good.iter().all(|good| *good >= 6), "{good:?}");
 }
+
+fn moment() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => 0_u64..10_000, 1 => any::<u64>()]
+}
+
+/// An OpenSLO value of any kind where one is expected, and what stands for it in others.
+fn openslo() -> impl Strategy<Value = Value> {
+    let odd = || prop_oneof![3 => text().prop_map(Value::from), 1 => number()];
+    let duration = prop_oneof![
+        3 => "[0-9]{1,3}[mhdwMQYs]".prop_map(Value::from),
+        1 => odd()
+    ];
+    let target =
+        prop_oneof![3 => (0_u32..=1_000).prop_map(|t| json!(f64::from(t) / 1e3)), 1 => odd()];
+    let method = prop_oneof![
+        Just(json!("Occurrences")),
+        Just(json!("Timeslices")),
+        Just(json!("RatioTimeslices")),
+        odd()
+    ];
+    let condition = (number(), duration.clone(), duration.clone(), odd()).prop_map(
+        |(threshold, long, after, op)| {
+            json!({ "kind": "AlertCondition", "spec": { "severity": "page", "condition": {
+                "kind": "burnrate", "op": op, "threshold": threshold,
+                "lookbackWindow": long, "alertAfter": after,
+            } } })
+        },
+    );
+    let policy = prop::collection::vec(maybe(condition), 0..3).prop_map(|conditions| {
+        json!({ "kind": "AlertPolicy", "metadata": { "name": "p" }, "spec": { "conditions": conditions } })
+    });
+    let policy = prop_oneof![3 => policy, 1 => Just(json!({ "alertPolicyRef": "p" })), 1 => odd()];
+    let parts =
+        (maybe(text().prop_map(Value::from)), maybe(target), maybe(duration), maybe(method));
+    (parts, prop::collection::vec(policy, 0..3), maybe(odd())).prop_map(
+        |((name, target, window, method), policies, more)| {
+            json!({
+                "apiVersion": "openslo/v1",
+                "kind": "SLO",
+                "metadata": { "name": name },
+                "spec": {
+                    "description": more,
+                    "service": "s",
+                    "indicator": { "spec": more },
+                    "objectives": [{ "target": target, "timeSliceWindow": window, "timeSliceTarget": target }],
+                    "timeWindow": [{ "duration": window, "isRolling": true }],
+                    "budgetingMethod": method,
+                    "alertPolicies": policies,
+                },
+            })
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_openslo(documents in prop::collection::vec(openslo(), 0..4), torn in ".{0,60}") {
+        for text in [documents.iter().map(|one| format!("---\n{one}\n")).collect(), torn] {
+            let Imported { notes, scenario, .. } = super::openslo::import("rules", &text);
+            let errors: Vec<&str> = notes
+                .iter()
+                .filter(|note| note.severity == Severity::Error)
+                .map(|note| note.message.as_str())
+                .collect();
+            prop_assert!(!errors.iter().any(|error| error.starts_with("what came out")), "{:?} {}", errors, text);
+            if let Some(scenario) = scenario {
+                let whole = format!("proxy.upstream = \"http://host\"\n{scenario}");
+                prop_assert_eq!(mistake(&whole).map(|note| note.message), None, "{}", scenario);
+            }
+        }
+    }
+
+    /// Records are files: whatever they say is refused or replayed, and never a panic.
+    #[test]
+    fn any_record(
+        sums in prop::collection::vec(prop::array::uniform3(moment()), 0..5),
+        fired in prop::collection::vec((moment(), prop::option::of(moment())), 0..3),
+        windows in prop::array::uniform3(moment()),
+        pad in any::<f64>(),
+        torn in ".{0,60}",
+    ) {
+        let record = json!({ "backburn_record": 1, "drill": "d", "began": "", "seconds": 1, "slos": [{
+            "name": "up\"\n", "objective_billionths": 999_000_000, "window_seconds": windows[0],
+            "dialect": "sloth-28d", "min_bad": 0, "evaluation_interval_seconds": 1,
+            "pad_events_per_second": if pad.is_finite() { pad } else { 1.0 },
+            "tiers": [{
+                "name": "t", "severity": "page", "long_window_seconds": windows[1],
+                "short_window_seconds": windows[2], "factor": [1, 2], "for_seconds": 0, "fired": fired,
+            }],
+            "sums": sums,
+        }] });
+        for text in [record.to_string(), torn] {
+            if let Ok(record) = record::Record::read(&text) {
+                let options = proof::Options { interval: 15, shape: None };
+                let _ = proof::proof(&record, "rules.yml", options);
+            }
+        }
+    }
+}

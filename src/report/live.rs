@@ -222,9 +222,10 @@ fn slo(
         _ if remaining <= 0.0 => Some(0.0),
         _ => None,
     };
-    let rate = n as f64 / recorded.as_secs_f64();
+    // Nobody counts by route and SLO: as if they had the same.
+    let rate = n as f64 / recorded.as_secs_f64() / promised.counts.len().max(1) as f64;
     let drill = (!asked.to_come.is_empty() && n > 0 && promised.slices.is_none())
-        .then(|| asked.harms.estimate(asked.at, asked.to_come.iter().copied(), rate))
+        .then(|| asked.harms.estimate(asked.at, asked.to_come.iter().copied(), |_| rate))
         .and_then(|estimate| figures::at_the_end(bases, bad, &estimate));
     let mut slo = Slo {
         name: counts.name.to_string(),

@@ -63,7 +63,10 @@ pub fn plain(view: &View) -> String {
                 format!("{} bad: {causes}", thousands(bad))
             }
         };
-        parts.push(format!("{} {now}{burn}, drill {good}, {bad}", slo.name));
+        // What nobody would otherwise see in a log.
+        let told = ["PAGE", "TICKET", "GONE", "LOW"].contains(&slo.light.word.as_str());
+        let light = if told { format!(" {}", slo.light.word) } else { String::new() };
+        parts.push(format!("{}{light} {now}{burn}, drill {good}, {bad}", slo.name));
     }
     clean(&parts.join(" | "))
 }

@@ -9,6 +9,7 @@ pub mod line;
 pub mod live;
 pub mod meter;
 mod recorded;
+pub mod rehearsal;
 pub mod summary;
 mod told;
 pub mod view;

@@ -6,8 +6,8 @@ use super::words::{self, clean, thousands};
 
 /// The least share of a budget that is worth a sentence about more of its kind.
 const WORTH: f64 = 0.000_1;
-/// More drills than anybody counts.
-const MANY: u64 = 9_999;
+/// More drills than anybody runs.
+const MANY: u64 = 999;
 
 /// "It can afford 39 more drills like this." `it`: what to call the SLO.
 pub(super) fn afford(slo: &Slo, it: &str) -> Option<String> {
@@ -39,6 +39,10 @@ pub(super) fn outlook(slo: &Slo) -> Option<String> {
     }
     let [at, low, high] =
         [end.consumed_ratio, end.low_ratio, end.high_ratio].map(words::budget_share);
+    // What has been told already.
+    if slo.budget_consumed.ratio.map(words::budget_share).as_ref() == Some(&high) {
+        return None;
+    }
     let range = if low == high { String::new() } else { format!(" ({low} to {high})") };
     let over = match slo.budget.allowance_ratio.filter(|_| end.exceeds_allowance) {
         Some(most) => {
@@ -75,30 +79,27 @@ pub(super) fn all_paged(slo: &Slo) -> Vec<String> {
 
 fn one(tier: &Tier, dialect: &str) -> String {
     let Some(first) = tier.fired.first() else { return String::new() };
-    let what = if tier.severity == "page" { "somebody paged" } else { "a ticket" };
+    let what = if tier.severity == "page" { "page" } else { "ticket" };
     let times = match tier.fired.len() {
         1 => String::new(),
-        times => format!(", the first of {times} times"),
+        times => format!(" (the first of {times})"),
     };
-    let over = match (&first.resolved_at, first.resolved_after_seconds) {
-        (Some(_), Some(after)) => format!(", over after {}", words::clock(after as f64)),
-        _ => ", and it still fires".to_owned(),
+    let over = match first.resolved_after_seconds {
+        Some(after) => format!("over after {}", words::clock(after as f64)),
+        None => "and it still would".to_owned(),
     };
     format!(
-        "Production would have had {what} {} ({} of {dialect}: above {} over {} and {}){over}{times}.",
+        "A {what} would have fired {}, {over}{times}: {} of {dialect}.",
         when(first),
-        clean(&tier.name),
-        burn(tier.factor),
-        span(tier.long_window_seconds),
-        span(tier.short_window_seconds)
+        clean(&tier.name)
     )
 }
 
-/// "after 10:43, at 14:02:11 UTC".
+/// "after 10:43 (14:02:11 UTC)".
 fn when(firing: &Firing) -> String {
     let after = words::clock(firing.after_seconds as f64);
     match firing.at.parse::<jiff::Timestamp>() {
-        Ok(at) => format!("after {after}, at {} UTC", at.strftime("%H:%M:%S")),
+        Ok(at) => format!("after {after} ({} UTC)", at.strftime("%H:%M:%S")),
         Err(_) => format!("after {after}"),
     }
 }
@@ -111,26 +112,16 @@ fn nobody(slo: &Slo, dialect: &str) -> Option<String> {
         && impossible.into_iter().all(|tier| tier.state == "impossible");
     if impossible {
         return Some(format!(
-            "Nobody is ever paged for an objective of {} ({dialect}): it is too low for its alerts.",
+            "Nobody is ever paged for {} ({dialect}): it is too low for its alerts.",
             words::objective(slo.objective)
         ));
     }
     Some(format!(
-        "Nobody would have been told: what came nearest was {} of {dialect}, at {} of what it takes.",
+        "Nobody would have been told: {} of {dialect} came to {} of firing.",
         clean(&closest.tier),
         // Not 100 %: it did not fire.
         words::budget_share(near.min(0.9994))
     ))
-}
-
-/// `13.44x`, `6x`.
-fn burn(factor: f64) -> String {
-    let text = format!("{factor:.2}");
-    format!("{}x", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
-fn span(seconds: u64) -> String {
-    crate::units::show_duration(std::time::Duration::from_secs(seconds))
 }
 
 /// What the counts prove about the objective, with the interval: "missed, beyond chance".
@@ -159,7 +150,7 @@ pub(super) fn verdict(slo: &Slo) -> Option<String> {
 fn percent(ratio: f64) -> String {
     let percent = ratio * 100.0;
     match percent {
-        _ if percent.is_nan() => "?".to_owned(),
+        _ if !percent.is_finite() => "?".to_owned(),
         ..=0.0 => "0%".to_owned(),
         ..0.01 => "<0.01%".to_owned(),
         ..0.1 => format!("{percent:.3}%"),

@@ -11,7 +11,7 @@ use super::{End, Event, Hit, Origin, Outcome, judge};
 use crate::budget::{Expected, Stretch};
 use crate::dice::Dice;
 use crate::fault::{Action, At, Shape, Way, When};
-use crate::plan::{Fault, Phase, Plan, Route, RouteId, Slo, Who};
+use crate::plan::{Fault, Phase, Plan, Route, RouteId, Slo, SloId, Who};
 
 /// Decisions that a fault is asked for; a share of them is known to a hundredth.
 const DRAWS: u64 = 10_000;
@@ -47,6 +47,10 @@ struct Harm {
     bad: f64,
     /// Requests a second that it lets through.
     most: Option<f64>,
+    /// What it answers to the others.
+    answer: Option<u16>,
+    /// How likely those are bad.
+    turned_away: f64,
     without: Vec<String>,
 }
 
@@ -56,7 +60,7 @@ impl Harms {
         for (id, slo) in plan.slos.iter().enumerate() {
             let routes = plan.routes.iter().enumerate();
             let routes: Vec<(usize, &Route)> =
-                routes.filter(|(_, route)| slo.counts.contains(&route.name)).collect();
+                routes.filter(|(_, route)| route.slos.contains(&(id as SloId))).collect();
             for (fault_id, fault) in plan.phases.iter().flat_map(|phase| &phase.faults) {
                 let on = routes.iter().find(|(_, route)| route.faults.contains(fault_id));
                 if let Some((route, _)) = on {
@@ -72,23 +76,21 @@ impl Harms {
         &self.plan
     }
 
-    /// The bad events of one SLO (by its place) over parts of the drill, `rate` requests a second
-    /// being spread evenly over its routes. Faults of one group exclude each other, all others are
-    /// independent.
+    /// The bad events of one SLO (by its place) over parts of the drill, at each route's requests a
+    /// second. Faults of one group exclude each other, all others are independent.
     pub fn estimate<'p>(
         &self,
         slo: usize,
         parts: impl IntoIterator<Item = Part<'p>>,
-        rate: f64,
+        rate: impl Fn(&Route) -> f64,
     ) -> Estimate {
-        let plan = &*self.plan;
-        let counts = &plan.slos[slo].counts;
+        let routes = self.plan.routes.iter();
         let routes: Vec<&Route> =
-            plan.routes.iter().filter(|route| counts.contains(&route.name)).collect();
-        let rate = rate / routes.len().max(1) as f64;
+            routes.filter(|route| route.slos.contains(&(slo as SloId))).collect();
         let (mut stretches, mut without) = (Vec::new(), Vec::new());
         for part in parts {
             for route in &routes {
+                let rate = rate(route);
                 let bad = self.goes_bad(slo, route, part, rate, &mut without);
                 stretches.push(Stretch { seconds: part.seconds, rate, bad });
             }
@@ -116,8 +118,8 @@ impl Harms {
             let Some(harm) = self.known.get(&(slo, address(fault))) else { continue };
             without.extend_from_slice(&harm.without);
             let hit = hits(fault, part, rate, without);
-            let over = harm.most.filter(|most| hit * rate > *most);
-            let bad = over.map_or(harm.bad, |most| harm.bad.max(1.0 - most / (hit * rate)));
+            let over = harm.most.map_or(0.0, |most| (1.0 - most / (hit * rate)).max(0.0));
+            let bad = harm.bad * (1.0 - over) + harm.turned_away * over;
             if bad > 0.0 {
                 *by_stream.entry(&fault.stream).or_default() += hit * bad;
             }
@@ -169,7 +171,7 @@ fn address(fault: &Arc<Fault>) -> usize {
 
 fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
     let mut harm = Harm::default();
-    let mut bad = 0_u64;
+    let (mut bad, mut turned_away) = (0_u64, 0_u64);
     for draw in 0..DRAWS {
         let mut dice = Dice::new(draw, "estimate", draw, &fault.name);
         let mut outcome = well(route);
@@ -177,8 +179,13 @@ fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
             act(&kind.decide(&mut dice), &mut outcome, fault, &mut harm);
         }
         bad += u64::from(matches!(judge(slo, &outcome), Event::Bad(_)));
+        if let Some(status) = harm.answer {
+            let outcome = Outcome { status, origin: Origin::Fault(0), ..outcome };
+            turned_away += u64::from(matches!(judge(slo, &outcome), Event::Bad(_)));
+        }
     }
     harm.bad = bad as f64 / DRAWS as f64;
+    harm.turned_away = turned_away as f64 / DRAWS as f64;
     harm
 }
 
@@ -244,6 +251,7 @@ fn act(action: &Action, outcome: &mut Outcome, fault: &Fault, harm: &mut Harm) {
         Action::Limit(limit) => {
             let most = 1.0 / limit.pace.interval.as_secs_f64();
             harm.most = Some(harm.most.map_or(most, |known| known.min(most)));
+            harm.answer = Some(limit.answer.status.as_u16());
         }
         Action::Serve(_) => unknown(harm, "queues, as the load has it"),
         Action::Respond { .. } | Action::Abort(_) | Action::Edit { .. } | Action::Copy(_) => {}

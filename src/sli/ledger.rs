@@ -351,8 +351,14 @@ impl Books {
             let event = judge(&self.plan.slos[usize::from(*id)], outcome);
             let SloBook { cells, rings } = &self.slos[usize::from(*id)];
             let cells = &cells[worker];
-            cells.count(event, 1);
-            bad |= matches!(event, Event::Bad(_));
+            match event {
+                Event::Good => add(&cells.good, 1),
+                Event::Bad(cause) => {
+                    bad = true;
+                    add(&cells.bad[cause as usize], 1);
+                }
+                Event::Excluded(reason) => add(&cells.excluded[reason as usize], 1),
+            }
             rings[worker].record(second, event);
         }
         add(&self.requests[worker].requests, 1);

@@ -300,7 +300,7 @@ fn window(
     Ok(Some(found))
 }
 
-/// A number and one of m, h, d, w, M (30 days), Q (90 days), Y (365 days).
+/// A number and one of m, h, d, w, M (30 days), Q (90 days), Y (365 days); more than none.
 fn duration(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let number: u64 = text[..text.len() - unit.len_utf8()].parse().ok()?;
@@ -316,7 +316,7 @@ fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let time = Duration::from_secs(number.checked_mul(seconds)?);
-    (time <= units::LONGEST).then_some(time)
+    (!time.is_zero() && time <= units::LONGEST).then_some(time)
 }
 
 /// An exact decimal from 0 to 1: `0.999`.
