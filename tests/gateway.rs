@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::recorder::{Recorder, Seen};
+pub(crate) use crate::support::SLO;
 use crate::support::{Program, host, proxy};
 
-pub(crate) const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
 pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const PATIENCE: Duration = Duration::from_secs(20);
 
