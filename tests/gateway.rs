@@ -172,7 +172,9 @@ fn the_corpus() {
         include_str!("corpus/hops.toml"),
     ];
     let cases = files.into_iter().flat_map(|file| toml::from_str::<Corpus>(file).unwrap().case);
-    let cases: Vec<Case> = cases.collect();
+    let mut cases: Vec<Case> = cases.collect();
+    // The beginning of a request that was cut may be told after its row: nobody else's come later.
+    cases.sort_by_key(|case| case.partial);
     assert!(cases.len() > 300);
     let failed: Vec<String> = cases
         .iter()
