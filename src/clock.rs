@@ -13,3 +13,8 @@ pub fn now() -> Instant {
 pub fn wall() -> SystemTime {
     SystemTime::now()
 }
+
+/// As RFC 3339 has it, in UTC; empty for what no calendar has.
+pub fn rfc3339(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map(|when| when.to_string()).unwrap_or_default()
+}

@@ -167,6 +167,23 @@ pub fn process_exists(pid: i32) -> bool {
     })
 }
 
+/// When a process started, in clock ticks since the machine did: with its number, this tells it from
+/// every other that has had the number. `None`: it is gone, or the system does not tell.
+#[cfg(target_os = "linux")]
+pub fn process_started(pid: i32) -> Option<u64> {
+    // proc_pid_stat(5): the 22nd field. The 2nd, a name in brackets, may hold anything.
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let (_, fields) = text.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// See the Linux form.
+#[cfg(not(target_os = "linux"))]
+pub fn process_started(_pid: i32) -> Option<u64> {
+    None
+}
+
 /// Sends SIGUSR1, which halts a running backburn.
 pub fn signal_halt(pid: i32) -> io::Result<()> {
     let pid = rustix::process::Pid::from_raw(pid)

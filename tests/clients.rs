@@ -4,9 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Program, host, proxy, shop};
-
-const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
+use crate::support::{Program, SLO, host, proxy, shop};
 
 fn abort(how: &str) -> (Program, Program) {
     let shop = shop();
@@ -107,27 +105,6 @@ fn pipelined_requests_are_answered_in_order() {
         answer.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(statuses, ["200", "503", "200", "503"], "{answer}");
     assert!(answer.contains("x-backburn-fault: no"));
-}
-
-/// What a careful gateway refuses is refused, counted, and no SLI event.
-#[test]
-fn refusals() {
-    let shop = shop();
-    let proxy = proxy(SLO, &shop.url("checkout"), &[]);
-    let cases: [(&[u8], &str); 5] = [
-        (b"GET / HTTP/1.1\r\n\r\n", "400"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
-        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "501"),
-        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "405"),
-        (b"nonsense\r\n\r\n", "400"),
-    ];
-    for (request, status) in cases {
-        let url = proxy.url("proxy");
-        let answer = crate::support::exchange(host(&url), request);
-        assert_eq!(answer.get(9..12), Some(status), "{answer}");
-    }
-    proxy.until("counted", |proxy| proxy.metric("backburn_refused_total", &[]) == 5);
-    assert_eq!(proxy.metric("backburn_slo_events_total", &[]), 0);
 }
 
 /// An upstream that answers each connection with these bytes and keeps what it was sent.

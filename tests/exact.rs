@@ -27,11 +27,12 @@ fn the_seeds_rule() {
         &shop,
         &["--workers", "2", "--set", "slos.fast-answers.sli.latency.threshold=\"350ms\""],
     );
-    let tally = python("tally.py", &[&proxy.url("proxy"), "4000", "8", "0.400"]);
+    let tally = python("tally.py", &[&proxy.url("proxy"), "4000", "8", "chaos-delay=0.4"]);
     let (errors, good) = (count(&tally, "500"), count(&tally, "200"));
     let slow = tally["slow"].as_u64().unwrap();
     assert_eq!(errors + good, 4000, "{tally}");
     assert_eq!(tally["both"], 0, "never both: {tally}");
+    assert_eq!(tally["early"], 0, "each waited as long as it was to: {tally}");
 
     let injected =
         |kind: &str| proxy.metric("backburn_faults_injected_total", &[&format!("kind=\"{kind}\"")]);
@@ -185,7 +186,8 @@ fn the_same_faults_every_run() {
         .iter()
         .map(|workers| {
             let proxy = seed_chaos(&shop, &["--workers", workers]);
-            python("tally.py", &[&proxy.url("proxy"), "120", "1", "0.400"])["sequence"].take()
+            python("tally.py", &[&proxy.url("proxy"), "120", "1", "chaos-delay=0.4"])["sequence"]
+                .take()
         })
         .collect();
     assert_eq!(sequences[0].as_array().unwrap().len(), 120);
@@ -201,7 +203,7 @@ fn an_injected_answer_to_an_upload() {
     let scenario = "[faults.no]\nroutes = [\"*\"]\ninject.error = 503\n[slos.a]\nobjective = \"99%\"\nsli.availability = {}";
     let proxy = proxy(scenario, &shop.url("checkout"), &[]);
     let tally =
-        python("tally.py", &[&proxy.url("proxy"), "200", "4", "1", "POST", "1048576", "/echo"]);
+        python("tally.py", &[&proxy.url("proxy"), "200", "4", "-", "POST", "1048576", "/echo"]);
     assert_eq!(count(&tally, "503"), 200, "{tally}");
     assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"injected\""]), 200);
 }
@@ -213,7 +215,7 @@ fn organic_is_told_from_injected() {
     let scenario = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}";
     let upstream = shop.url("checkout");
     let proxy = proxy(scenario, &upstream, &[]);
-    let tally = python("tally.py", &[&proxy.url("proxy"), "400", "4", "1", "GET", "0", "/flaky"]);
+    let tally = python("tally.py", &[&proxy.url("proxy"), "400", "4", "-", "GET", "0", "/flaky"]);
     assert_eq!(count(&tally, "500"), 20, "1 in 20 of its own accord: {tally}");
     assert_eq!(proxy.metric("backburn_slo_events_total", &["cause=\"organic\""]), 20);
     drop(shop);

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::recorder::{Recorder, Seen};
+pub(crate) use crate::support::SLO;
 use crate::support::{Program, host, proxy};
 
-pub(crate) const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
 pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -172,7 +172,9 @@ fn the_corpus() {
         include_str!("corpus/hops.toml"),
     ];
     let cases = files.into_iter().flat_map(|file| toml::from_str::<Corpus>(file).unwrap().case);
-    let cases: Vec<Case> = cases.collect();
+    let mut cases: Vec<Case> = cases.collect();
+    // The beginning of a request that was cut may be told after its row: nobody else's come later.
+    cases.sort_by_key(|case| case.partial);
     assert!(cases.len() > 300);
     let failed: Vec<String> = cases
         .iter()

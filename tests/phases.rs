@@ -27,7 +27,7 @@ fn phase(proxy: &Program, name: &str) -> Value {
 fn counts_belong_to_their_phase() {
     let shop = shop();
     let proxy = proxy(SCRIPT, &shop.url("checkout"), &[]);
-    let tally = |requests: &str| python("tally.py", &[&proxy.url("proxy"), requests, "4", "1"]);
+    let tally = |requests: &str| python("tally.py", &[&proxy.url("proxy"), requests, "4", "-"]);
     assert_eq!(tally("100")["statuses"], json!({ "200": 100 }));
     assert_eq!(next(&proxy, "").0, 200);
     let some = tally("400");
@@ -64,7 +64,7 @@ fn counts_belong_to_their_phase() {
 #[test]
 fn a_held_request_belongs_to_where_it_came() {
     let shop = shop();
-    let text = "[faults.slow]\nroutes = [\"*\"]\ninject.latency = \"700ms\"\ninject.error = 503\n\
+    let text = "[faults.slow]\nroutes = [\"*\"]\ninject.latency = \"3s\"\ninject.error = 503\n\
         [slos.a]\nobjective = \"99%\"\nsli.availability = {}\n\
         [[phases]]\nname = \"slow\"\nuntil = \"next\"\nfaults = [\"slow\"]\n\
         [[phases]]\nname = \"calm\"\nuntil = \"next\"\n";

@@ -71,7 +71,8 @@ fn a_file_that_changes_is_noticed() {
     assert_eq!(edited.ask(), 200);
     edited.write(&broken("100%"));
     edited.proxy.until("the fault is on", |_| edited.ask() == 503);
-    assert_eq!(edited.reloads("applied"), 1);
+    // In force first, counted then.
+    edited.proxy.until("counted", |_| edited.reloads("applied") == 1);
 
     edited.write(&broken("100%").replace("probability", "probabilty"));
     edited.proxy.until("told", |_| edited.reloads("rejected") == 1);
@@ -93,7 +94,7 @@ fn a_file_that_changes_is_noticed() {
     let next = edited.proxy.scratch.file("next", &broken("100%"));
     fs::rename(next, &edited.file).unwrap();
     edited.proxy.until("the fault is on", |_| edited.ask() == 503);
-    assert_eq!(edited.reloads("applied"), 3);
+    edited.proxy.until("counted", |_| edited.reloads("applied") == 3);
 }
 
 /// The API, SIGHUP and `backburn reload` do the same, and say first what widens.
@@ -325,7 +326,7 @@ fn a_thousand_reloads_under_load() {
     let edited = Edited::start(&broken("5%"), &["--workers", "2"]);
     let pid = edited.proxy.pid();
     let descriptors = || fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    let warm = python("tally.py", &[&edited.proxy.url("proxy"), "400", "8", "1"]);
+    let warm = python("tally.py", &[&edited.proxy.url("proxy"), "400", "8", "-"]);
     let memory = || {
         let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().to_owned();
@@ -333,7 +334,7 @@ fn a_thousand_reloads_under_load() {
     };
     let (before, small) = (descriptors(), memory());
     let url = edited.proxy.url("proxy");
-    let client = std::thread::spawn(move || python("tally.py", &[&url, "8000", "8", "5"]));
+    let client = std::thread::spawn(move || python("tally.py", &[&url, "8000", "8", "-"]));
     for n in 0..1000 {
         let text = match n % 4 {
             0 => broken("5%").replace("name = \"t\"", &format!("name = \"t{n}\"")),
@@ -357,7 +358,7 @@ fn a_thousand_reloads_under_load() {
     assert_eq!(edited.proxy.metric("backburn_faults_eligible_total", &[]), 8400);
     // The same requests were hit as if there had been no reload: a function of their number.
     let undisturbed = Edited::start(&broken("5%"), &["--workers", "1"]);
-    let alone = python("tally.py", &[&undisturbed.proxy.url("proxy"), "8400", "8", "5"]);
+    let alone = python("tally.py", &[&undisturbed.proxy.url("proxy"), "8400", "8", "-"]);
     assert_eq!(count(&alone, "503"), failed);
     edited.proxy.until("descriptors are back", |_| descriptors() <= before + 2);
     // Plans, stages and books of a thousand reloads are gone; what stays is the allocator's slack.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need, then formats, lints and tests.
+# Installs what the tests need, then checks the format, lints and tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

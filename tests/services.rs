@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::support::{Program, Scratch, exchange, host, status_of};
+use crate::support::{PATIENCE, Program, Scratch, exchange, host, status_of};
 
 /// Answers every request with its name; `/…/wait` only when it is let.
 struct Named {
@@ -42,7 +42,7 @@ fn serve(name: &str, stream: TcpStream, arrives: &Sender<()>, left: &Mutex<Recei
         while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
         if first.contains("/wait") {
             arrives.send(()).unwrap();
-            left.lock().unwrap().recv().unwrap();
+            left.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         }
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
         if stream.write_all(answer.as_bytes()).is_err() {
@@ -109,7 +109,7 @@ fn a_connection_never_becomes_another_services() {
     let edited = Edited::start(&scenario(&[("a", &a), ("b", &b)]));
     let url = edited.proxy.url("proxy");
     let waiting = std::thread::spawn(move || ask(&url, "/b/wait"));
-    b.arrived.recv().unwrap();
+    b.arrived.recv_timeout(PATIENCE).unwrap();
     edited.reload(&scenario(&[("a", &a), ("c", &c)]));
     assert_eq!(edited.ask("/c/x"), "c");
     b.leave.send(()).unwrap();

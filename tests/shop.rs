@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use crate::faults::{OK, Service};
 use crate::support::{BACKBURN, Program, Scratch, exchange, host, proxy, python, shop, status_of};
 
 fn shop_with(more: &[&str]) -> Program {
@@ -85,7 +86,7 @@ fn load_and_an_independent_client_count_the_same() {
     let tally = load(&[&url, "--rps", "400", "--for", "500ms", "--request", "GET /flaky"]);
     assert_eq!(tally["status"], json!({"200": 190, "500": 10}), "{tally}");
     assert_eq!(tally["errors"], json!({}));
-    let tally = python("tally.py", &[&url, "200", "4", "1", "GET", "0", "/flaky"]);
+    let tally = python("tally.py", &[&url, "200", "4", "-", "GET", "0", "/flaky"]);
     assert_eq!(tally["statuses"], json!({"200": 190, "500": 10}), "{tally}");
 }
 
@@ -125,4 +126,85 @@ fn verbs_end_with_the_codes_of_the_contract() {
         assert_eq!(code(&[verb]), Some(5), "{verb} with nothing running");
     }
     assert_eq!(code(&["halt", "--admin-url", "http://127.0.0.1:1"]), Some(5));
+}
+
+/// A variable sets a flag as people write it: 1 or 0, and empty is as good as unset.
+#[test]
+fn variables_set_flags() {
+    let scratch = Scratch::new();
+    let warned = "[faults.a]\nroutes = [\"*\"]\nprobability = \"0%\"\ninject.error = 503\n\
+                  [services.a]\nurl = \"http://127.0.0.1:1\"\n[[phases]]\nname = \"a\"\nfor = \"1s\"\n";
+    let file = scratch.file("warned.toml", warned);
+    let file = file.to_str().unwrap();
+    let set = |name: &str, value: &str, arguments: &[&str]| {
+        let mut command = Command::new(BACKBURN);
+        command.current_dir(&scratch.0).env_remove("XDG_RUNTIME_DIR").env(name, value);
+        let output = command.args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.contains("invalid value"), "{name}={value} {arguments:?}: {said}");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    for (value, strict, json) in
+        [("1", 2, true), ("true", 2, true), ("0", 0, false), ("", 0, false)]
+    {
+        let (code, _) = set("BACKBURN_STRICT", value, &["check", file]);
+        assert_eq!(code, Some(strict), "BACKBURN_STRICT={value}");
+        let (_, printed) = set("BACKBURN_JSON", value, &["check", file]);
+        assert_eq!(serde_json::from_str::<Value>(&printed).is_ok(), json, "BACKBURN_JSON={value}");
+        for (name, arguments) in [
+            ("BACKBURN_JSON", vec!["halt"]),
+            ("BACKBURN_JSON", vec!["status"]),
+            ("BACKBURN_ACCEPT", vec!["reload"]),
+            ("BACKBURN_CLEAR", vec!["set", "a"]),
+            ("BACKBURN_JSON", vec!["explain", file, "--request", "/"]),
+            ("BACKBURN_JSON", vec!["load", "nowhere"]),
+            ("BACKBURN_HOLD", vec!["run", "absent.toml"]),
+            ("BACKBURN_EXIT_WHEN_DONE", vec!["run", "absent.toml"]),
+            ("BACKBURN_NO_METER", vec!["run", "absent.toml"]),
+        ] {
+            set(name, value, &arguments);
+        }
+    }
+}
+
+/// What cannot be called is told before anything is called ready.
+#[test]
+fn a_url_that_checkout_cannot_call() {
+    let scratch = Scratch::new();
+    let ready = scratch.0.join("ready.json");
+    let output = backburn(&[
+        "sample-service",
+        "--payments-url",
+        "ftp://127.0.0.1:1",
+        "--ready-file",
+        ready.to_str().unwrap(),
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("ftp://127.0.0.1:1"), "{said}");
+    assert!(!ready.exists());
+}
+
+/// SIGHUP means nothing to the shop: it ends it, as it ends whatever does not know it.
+#[test]
+fn a_hangup_ends_the_shop() {
+    let mut shop = shop();
+    shop.signal("-HUP");
+    assert_eq!(shop.wait().0, None, "by the signal");
+}
+
+/// Interrupted, `load` says what it saw until then.
+#[test]
+fn an_interrupted_load_tells_so_far() {
+    let service = Service::start(OK);
+    let arguments = [&service.url, "--rps", "500", "--for", "10m", "--json", "--connections", "4"];
+    let mut load = Program::launch(Scratch::new(), "load", &arguments);
+    // With the fifth, one of the four connections is through with its first.
+    (0..5).for_each(|_| drop(service.saw()));
+    load.signal("-INT");
+    let (code, said) = load.wait();
+    assert_eq!(code, Some(130), "{said}");
+    let printed = std::fs::read_to_string(load.scratch.0.join("stdout")).unwrap();
+    let tally: Value = serde_json::from_str(&printed).unwrap();
+    assert!(tally["done"].as_u64().unwrap() > 0, "{tally}");
 }

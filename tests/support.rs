@@ -3,13 +3,21 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 pub(crate) const BACKBURN: &str = env!("CARGO_BIN_EXE_backburn");
+
+/// How long anything is waited for that should come at once: the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is promised where a test does not care.
+pub(crate) const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
+/// A request after which the connection stays.
+pub(crate) const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n";
 
 /// A directory of its own, removed at the end.
 pub(crate) struct Scratch(pub(crate) PathBuf);
@@ -51,43 +59,66 @@ impl Program {
     }
 
     pub(crate) fn start_in(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
-        Self::launch(Command::new(BACKBURN), scratch, verb, arguments)
+        Self::start_by(Command::new(BACKBURN), scratch, verb, arguments)
     }
 
     /// In circumstances of its own: `how` is a shell's line that ends in `exec "$0" "$@"`.
     pub(crate) fn start_under(how: &str, scratch: Scratch, arguments: &[&str]) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", how, BACKBURN]);
-        Self::launch(shell, scratch, "run", arguments)
+        Self::start_by(shell, scratch, "run", arguments)
     }
 
-    fn launch(mut command: Command, scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
-        let ready = scratch.0.join("ready.json");
-        let mut child = command
-            .arg(verb)
-            .args(arguments)
-            .arg("--ready-file")
-            .arg(&ready)
-            .current_dir(&scratch.0)
-            .env_remove("XDG_RUNTIME_DIR")
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(scratch.0.join("stderr")).unwrap())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let ready = loop {
-            if let Ok(text) = std::fs::read(&ready) {
+    fn start_by(command: Command, scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
+        let file = scratch.0.join("ready.json");
+        let ready = ["--ready-file", file.to_str().unwrap()];
+        let mut program = Self::launch_by(command, scratch, verb, &[arguments, &ready].concat());
+        // The file appears by rename; there is no event to wait for without a watcher.
+        let deadline = Instant::now() + PATIENCE;
+        program.ready = loop {
+            if let Ok(text) = std::fs::read(&file) {
                 break serde_json::from_slice(&text).unwrap();
             }
-            if let Some(status) = child.try_wait().unwrap() {
-                let said = std::fs::read_to_string(scratch.0.join("stderr")).unwrap();
-                panic!("{verb} ended with {status} before it was ready:\n{said}");
+            if let Some(status) = program.child.try_wait().unwrap() {
+                panic!("{verb} ended with {status} before it was ready:\n{}", program.said());
             }
-            assert!(Instant::now() < deadline, "{verb} is not ready after 30 s");
-            // The file appears by rename; there is no event to wait for without a watcher.
+            assert!(Instant::now() < deadline, "{verb} is not ready after {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(10));
         };
-        Self { child, ready, scratch }
+        program
+    }
+
+    /// Starts a verb and waits for nothing; what it says and prints goes to files.
+    pub(crate) fn launch(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
+        Self::launch_by(Command::new(BACKBURN), scratch, verb, arguments)
+    }
+
+    fn launch_by(mut command: Command, scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
+        let file = |name: &str| std::fs::File::create(scratch.0.join(name)).unwrap();
+        let child = command
+            .arg(verb)
+            .args(arguments)
+            .current_dir(&scratch.0)
+            .env_remove("XDG_RUNTIME_DIR")
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .unwrap();
+        Self { child, ready: Value::Null, scratch }
+    }
+
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.scratch.0.join("stderr")).unwrap()
+    }
+
+    /// Another verb in the same directory; its exit code, what it printed, what it said.
+    pub(crate) fn backburn(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(BACKBURN);
+        command.current_dir(&self.scratch.0).env_remove("XDG_RUNTIME_DIR").args(arguments);
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
     pub(crate) fn url(&self, key: &str) -> String {
@@ -110,15 +141,7 @@ impl Program {
 
     /// Waits for the end; the exit code and what it said.
     pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "still running");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        (status.code(), std::fs::read_to_string(self.scratch.0.join("stderr")).unwrap())
+        (wait(&mut self.child).code(), self.said())
     }
 
     /// One admin call; status and body.
@@ -154,7 +177,7 @@ impl Program {
 
     /// Waits until `check` holds.
     pub(crate) fn until(&self, what: &str, check: impl Fn(&Self) -> bool) {
-        self.until_within(10, what, check);
+        self.until_within(PATIENCE.as_secs(), what, check);
     }
 
     /// Waits until `check` holds, for something that takes its time.
@@ -171,6 +194,18 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a process, which has to come.
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "still running after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -273,7 +308,7 @@ impl Holding {
 
     pub(crate) fn result(mut self) -> Value {
         let line = self.lines.next().unwrap().unwrap();
-        let _ = self.child.wait();
+        wait(&mut self.child);
         serde_json::from_str(&line).unwrap()
     }
 }

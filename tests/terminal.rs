@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{BACKBURN, Scratch, exchange, host, proxy, shop, status_of};
+use crate::support::{BACKBURN, PATIENCE, Scratch, exchange, host, proxy, shop, status_of, wait};
 
 const NO: &str = "[faults.no]\nroutes = [\"*\"]\ninject.error = 503\n\
                   [slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
@@ -156,9 +156,9 @@ impl Piped {
             .unwrap();
         let mut started = Self { child, ready: Value::Null, scratch };
         let file = started.scratch.0.join("ready.json");
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while started.ready.is_null() {
-            assert!(Instant::now() < deadline, "not ready after 30 s");
+            assert!(Instant::now() < deadline, "not ready after {PATIENCE:?}");
             // The file appears by rename; there is no event to wait for without a watcher.
             std::thread::sleep(Duration::from_millis(10));
             if let Ok(text) = std::fs::read(&file) {
@@ -205,7 +205,7 @@ fn a_stopped_terminal_stops_nothing() {
     assert!(metrics.contains("backburn_injecting{} 0"), "{metrics}");
     drill.steer("finish");
     // It ends although its last words cannot be said; what it did say is whole lines.
-    assert_eq!(drill.child.wait().unwrap().code(), Some(0), "it was told to finish");
+    assert_eq!(wait(&mut drill.child).code(), Some(4), "finished, and nobody lifted the halt");
     let mut said = String::new();
     reader.read_to_string(&mut said).unwrap();
     assert!(said.contains("ready     injecting"), "{said}");
@@ -246,5 +246,5 @@ fn nobody_reads() {
         assert_eq!(status_of(&drill.ask("proxy", "GET /api/items")), status, "{verb}");
     }
     drill.steer("finish");
-    assert_eq!(drill.child.wait().unwrap().code(), Some(0));
+    assert_eq!(wait(&mut drill.child).code(), Some(0));
 }

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::gateway::{OK, SLO, answers, connect, read};
 use crate::recorder::Recorder;
-use crate::support::{Program, proxy, shop};
-
-const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n";
+use crate::support::{GET, Program, proxy, shop};
 
 /// backburn before `upstream`, with one timeout made small.
 fn with(timeout: &str, upstream: &str) -> Program {

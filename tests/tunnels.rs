@@ -8,9 +8,7 @@ use serde_json::Value;
 
 use crate::faults::{good, injected, read_all};
 use crate::others::{Service, run};
-use crate::support::{Program, host, proxy};
-
-const SLO: &str = "[slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
+use crate::support::{Program, SLO, host, proxy};
 
 fn faulted(inject: &str, upstream: &str) -> Program {
     proxy(&format!("[faults.it]\nroutes = [\"*\"]\n{inject}\n{SLO}"), upstream, &[])

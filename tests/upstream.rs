@@ -11,9 +11,7 @@ use serde::Deserialize;
 
 use crate::gateway::{OK, SLO, answers, bytes, connect, read};
 use crate::recorder::Recorder;
-use crate::support::{Program, proxy};
-
-const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: t\r\n\r\n";
+use crate::support::{GET, Program, proxy};
 
 #[derive(Debug, Deserialize)]
 struct Corpus {

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use http_body_util::{BodyExt as _, Limited};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::AdminState;
+use super::{AdminState, LARGEST_BODY};
 use crate::drill::state::{Change, Refusal};
 use crate::plan::FaultId;
 use crate::report::View;
@@ -45,6 +47,19 @@ impl IntoResponse for Problem {
     }
 }
 
+/// What the framework refuses by itself (a query, a path, a body that cannot be read) it says in
+/// plain text; here it becomes a problem like the others.
+pub(super) async fn problems(answer: Response) -> Response {
+    let status = answer.status();
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let plain = kind.is_none_or(|kind| kind.starts_with("text/plain"));
+    if !plain || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let text = axum::body::to_bytes(answer.into_body(), LARGEST_BODY).await.unwrap_or_default();
+    Problem::new(status, String::from_utf8_lossy(&text)).into_response()
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         Self::new(StatusCode::CONFLICT, refusal.0)
@@ -65,11 +80,6 @@ pub(super) async fn readyz(State(state): Admin) -> Response {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response()
     }
-}
-
-/// As RFC 3339 has it.
-pub(super) fn time(at: std::time::SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map(|when| when.to_string()).unwrap_or_default()
 }
 
 /// The drill at a glance.
@@ -154,20 +164,37 @@ pub(super) async fn requests(State(state): Admin) -> Result<Json<Value>, Problem
     Ok(Json(Value::Array(log.recent())))
 }
 
+/// Reads an optional JSON body; `example` is what it should look like.
+pub(super) fn read<T: Default + for<'d> Deserialize<'d>>(
+    body: &Bytes,
+    example: &str,
+) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("{error}; the body is {example}"))
+    })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Why {
+    #[serde(default)]
+    reason: String,
+}
+
+/// The longest reason, in bytes.
+const REASON: usize = 1000;
+
 /// `reason` of an optional JSON body.
 fn reason(body: &Bytes) -> Result<String, Problem> {
-    if body.is_empty() {
-        return Ok(String::new());
+    let Why { reason } = read(body, "{\"reason\": \"…\"}")?;
+    if reason.len() > REASON {
+        let why = format!("`reason` is a text of at most {REASON} bytes");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, why));
     }
-    let bad = |why: &str| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("{why}; the body is {{\"reason\": \"…\"}}"))
-    };
-    let value: Value = serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))?;
-    match value.get("reason") {
-        None => Ok(String::new()),
-        Some(Value::String(reason)) if reason.len() <= 1000 => Ok(reason.clone()),
-        Some(_) => Err(bad("`reason` is a text of at most 1,000 bytes")),
-    }
+    Ok(reason)
 }
 
 /// The drill after a change, and whether there was anything to change.
@@ -183,10 +210,19 @@ pub(super) fn answer(state: &AdminState, change: Change) -> Json<Changed> {
     Json(Changed { view, changed: change == Change::Made })
 }
 
-pub(super) async fn halt(State(state): Admin, body: Bytes) -> Json<Changed> {
-    // Stopping never fails, on a strange body least of all.
-    let reason = reason(&body).unwrap_or_default();
-    let made = state.control.halt(crate::clock::now(), "API", &reason);
+/// How long a halt's reason has to come; the halt does not wait for it.
+const REASON_TIME: Duration = Duration::from_millis(500);
+
+pub(super) async fn halt(State(state): Admin, request: Request) -> Json<Changed> {
+    // Stopping never fails and never waits, for a body least of all.
+    let made = state.control.halt(crate::clock::now(), "API", "");
+    let body = Limited::new(request.into_body(), LARGEST_BODY).collect();
+    if made && let Ok(Ok(body)) = tokio::time::timeout(REASON_TIME, body).await {
+        let reason = reason(&body.to_bytes()).unwrap_or_default();
+        if !reason.is_empty() {
+            state.control.halted_because(&reason);
+        }
+    }
     answer(&state, if made { Change::Made } else { Change::None })
 }
 

@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::api::{Admin, Problem, time};
+use super::api::{Admin, Problem};
 use crate::budget::Happened;
+use crate::clock::rfc3339;
 use crate::exchange::record::Record;
 use crate::report::view::Slo;
 
@@ -77,7 +78,7 @@ pub(super) async fn alerts(State(state): Admin) -> Json<Value> {
                 Happened::Fired => "fired",
                 Happened::Resolved => "resolved",
             },
-            "at": time(began + std::time::Duration::from_secs(alert.after)),
+            "at": rfc3339(began + std::time::Duration::from_secs(alert.after)),
             "after_seconds": alert.after,
             "phase": &*alert.phase,
         })

@@ -114,12 +114,9 @@ struct View {
 pub(super) type Encoded = Result<(), std::fmt::Error>;
 
 /// One family of counters, gauges or histograms.
-pub(super) struct Family<'a, 'e>(
-    prometheus_client::encoding::MetricEncoder<'e>,
-    std::marker::PhantomData<&'a ()>,
-);
+pub(super) struct Family<'e>(prometheus_client::encoding::MetricEncoder<'e>);
 
-impl Family<'_, '_> {
+impl Family<'_> {
     pub(super) fn put<M: EncodeMetric>(
         &mut self,
         labels: &impl EncodeLabelSet,
@@ -135,8 +132,8 @@ pub(super) fn family<'e>(
     help: &'e str,
     unit: Option<&'e Unit>,
     kind: MetricType,
-) -> Result<Family<'e, 'e>, std::fmt::Error> {
-    Ok(Family(encoder.encode_descriptor(name, help, unit, kind)?, std::marker::PhantomData))
+) -> Result<Family<'e>, std::fmt::Error> {
+    Ok(Family(encoder.encode_descriptor(name, help, unit, kind)?))
 }
 
 struct Distribution<'a>(&'a Buckets);

@@ -27,6 +27,9 @@ use crate::report::Live;
 use crate::requests::Log;
 use crate::scenario::LARGEST_FILE;
 
+/// Of a request, in bytes.
+const LARGEST_BODY: usize = 64 * 1024;
+
 /// What the handlers work on.
 #[derive(Debug)]
 pub struct AdminState {
@@ -73,7 +76,8 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/explain", get(steer::explained))
         .route("/requests", get(api::requests))
         .route("/scenario", get(steer::scenario).put(steer::replace).layer(largest))
-        .nest("/drill", drill);
+        .nest("/drill", drill)
+        .layer(axum::middleware::map_response(api::problems));
     Router::new()
         .nest("/api/v1", v1)
         .route("/metrics", get(metrics::metrics))
@@ -83,7 +87,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/readyz", get(api::readyz))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::not_allowed)
-        .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(state)
 }
 

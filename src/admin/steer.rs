@@ -11,23 +11,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::AdminState;
-use super::api::{Admin, Changed, Problem, answer};
+use super::api::{Admin, Changed, Problem, answer, read};
 use crate::diagnostic::without_passwords;
 use crate::drill::reload::{Order, Outcome, Report};
 use crate::plan::Plan;
 use crate::plan::explain::{Explanation, Question};
 use crate::scenario::{Override, merges};
 use crate::sli::Snapshot;
-
-/// Reads an optional JSON body; `example` is what it should look like.
-fn body<T: Default + for<'d> Deserialize<'d>>(body: &Bytes, example: &str) -> Result<T, Problem> {
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("{error}; the body is {example}"))
-    })
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +26,7 @@ struct Next {
 }
 
 pub(super) async fn next(State(state): Admin, bytes: Bytes) -> Result<Json<Changed>, Problem> {
-    let Next { to } = body(&bytes, "{\"to\": \"PHASE\"}")?;
+    let Next { to } = read(&bytes, "{\"to\": \"PHASE\"}")?;
     let change = state.control.next(crate::clock::now(), to.as_deref())?;
     Ok(answer(&state, change))
 }
@@ -52,14 +42,19 @@ struct NewNote {
 
 /// The longest note, in bytes.
 const NOTE: usize = 4000;
+/// The longest name of a team, in bytes.
+const TEAM: usize = 200;
 
 pub(super) async fn note(State(state): Admin, bytes: Bytes) -> Result<Response, Problem> {
     let example = "{\"text\": \"…\", \"team\": \"…\", \"toil_minutes\": 5}";
-    let NewNote { text, team, toil_minutes } = body(&bytes, example)?;
+    let NewNote { text, team, toil_minutes } = read(&bytes, example)?;
     let text = text.trim();
-    if text.is_empty() || text.len() > NOTE || team.as_ref().is_some_and(|team| team.len() > 200) {
-        let why = format!("a note has a text of at most {NOTE} bytes, and a team of at most 200");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, why));
+    let wrong = |why: String| Err(Problem::new(StatusCode::BAD_REQUEST, why));
+    if text.is_empty() {
+        return wrong(format!("a note says something; the body is {example}"));
+    }
+    if text.len() > NOTE || team.as_ref().is_some_and(|team| team.len() > TEAM) {
+        return wrong(format!("a note's text has at most {NOTE} bytes, its team {TEAM}"));
     }
     let note = state.control.note(text.to_owned(), team, toil_minutes);
     Ok((StatusCode::CREATED, Json(note_json(&note))).into_response())
@@ -71,7 +66,7 @@ pub(super) async fn notes(State(state): Admin) -> Json<Value> {
 
 fn note_json(note: &crate::drill::control::Note) -> Value {
     json!({
-        "at": super::api::time(note.at),
+        "at": crate::clock::rfc3339(note.at),
         "phase": &*note.phase,
         "text": note.text,
         "team": note.team,
@@ -153,7 +148,7 @@ struct Reload {
 }
 
 pub(super) async fn reload(State(state): Admin, bytes: Bytes) -> Result<Response, Problem> {
-    let Reload { accept } = body(&bytes, "{\"accept\": true}")?;
+    let Reload { accept } = read(&bytes, "{\"accept\": true}")?;
     order(&state, Order::Reload { accept }).await
 }
 
@@ -164,7 +159,7 @@ pub(super) async fn set(
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     let example = "{\"probability\": \"25%\"}";
-    let keys: serde_json::Map<String, Value> = body(&bytes, example)?;
+    let keys: serde_json::Map<String, Value> = read(&bytes, example)?;
     known(&state.control.plan(), &fault)?;
     let mut overrides = Vec::new();
     for (key, value) in &keys {

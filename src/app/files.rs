@@ -40,10 +40,25 @@ pub fn write_by_rename(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);
-    let mut file = fs::File::create(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&part, path)
+    let write = || {
+        let mut file = fs::File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    write().inspect_err(|_| {
+        // As much as can be done about it.
+        let _ = fs::remove_file(&part);
+    })
+}
+
+/// Takes away what an earlier process may have left under the name of a ready file: it says of that
+/// one that it is ready.
+pub fn not_ready(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the data directory (with a `.gitignore` of its own) and returns its absolute path.
@@ -62,7 +77,11 @@ pub(super) struct RunFiles(Vec<PathBuf>);
 
 impl RunFiles {
     pub(super) fn write(instance: &Instance) -> io::Result<Self> {
-        let text = format!("{:#}\n", instance.to_json());
+        let mut said = instance.to_json();
+        // What a later process with the same number cannot say.
+        let own = i32::try_from(std::process::id()).ok();
+        said["process_started"] = json!(own.and_then(crate::os::process_started));
+        let text = format!("{said:#}\n");
         let mut written = Self(Vec::new());
         if let Some(data) = &instance.data {
             let mut directory = data.join("drills").join(&instance.drill);
@@ -94,7 +113,7 @@ impl RunFiles {
 impl Drop for RunFiles {
     fn drop(&mut self) {
         for path in &self.0 {
-            // Whoever finds a stale file checks the process id.
+            // Whoever finds a stale file checks the process id and its start.
             let _ = fs::remove_file(path);
             // Only if it is empty: the runtime directory of this process.
             if let Some(directory) = path.parent() {
@@ -117,6 +136,10 @@ mod tests {
         write_by_rename(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        // What cannot be put in its place is not left beside it.
+        fs::create_dir_all(directory.join("taken/by-a-directory")).unwrap();
+        assert!(write_by_rename(&directory.join("taken"), b"three").is_err());
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -10,7 +10,7 @@ mod watch;
 #[cfg(test)]
 mod watch_tests;
 
-pub use files::{Instance, open_data, write_by_rename};
+pub use files::{Instance, not_ready, open_data, write_by_rename};
 pub use running::Running;
 pub use source::{Compiled, Fingerprint, Source, Start, Texts};
 pub use start::{Options, StartError, start};

@@ -192,9 +192,7 @@ impl Reloader {
         Report {
             result,
             by: by.to_owned(),
-            at: jiff::Timestamp::try_from(crate::clock::wall())
-                .map(|when| when.to_string())
-                .unwrap_or_default(),
+            at: crate::clock::rfc3339(crate::clock::wall()),
             generation: self.reloads.standing().generation,
             changes: Changes::default(),
             overrides_cleared: Vec::new(),

@@ -15,7 +15,6 @@ use crate::drill::Control;
 use crate::drill::reload::Reloads;
 use crate::report::{Live, View};
 use crate::requests::Log;
-use crate::sli::Ledger;
 
 /// How often the HALT file is looked at; the drill clock when a phase ends.
 const TICK: Duration = Duration::from_millis(50);
@@ -25,7 +24,6 @@ pub struct Running {
     pub control: Arc<Control>,
     /// The drill as people see it.
     pub live: Arc<Live>,
-    pub ledger: Arc<Ledger>,
     /// Where reloads are asked for.
     pub reloads: Arc<Reloads>,
     pub(super) reloading: tokio::task::JoinHandle<()>,

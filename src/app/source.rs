@@ -156,12 +156,6 @@ pub struct Compiled {
     pub scenario: Scenario,
 }
 
-impl Compiled {
-    pub fn sources(&self) -> &Sources {
-        &self.scenario.sources
-    }
-}
-
 /// What is read at the start only: `[safety]`, where it stood, and the services' own ports.
 #[derive(Debug, Clone)]
 pub struct Start {

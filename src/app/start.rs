@@ -137,6 +137,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         return Err(StartError::Admin(admin_address));
     }
     let files = crate::os::raise_file_limit();
+    let unready = |path: &PathBuf, source| StartError::ReadyFile { path: path.clone(), source };
+    if let Some(path) = &options.ready_file {
+        files::not_ready(path).map_err(|source| unready(path, source))?;
+    }
 
     let (mut listeners, mut own_ports) = (Vec::new(), Vec::new());
     bind(&mut listeners, "proxy", options.listen.unwrap_or(plan.proxy.listen), None)?;
@@ -332,15 +336,13 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     ready.store(true, Ordering::Relaxed);
     if let Some(path) = &options.ready_file {
         let text = format!("{:#}\n", instance.to_json());
-        files::write_by_rename(path, text.as_bytes())
-            .map_err(|source| StartError::ReadyFile { path: path.clone(), source })?;
+        files::write_by_rename(path, text.as_bytes()).map_err(|source| unready(path, source))?;
     }
     Ok(Running {
         control,
         reloads,
         reloading,
         live,
-        ledger,
         instance,
         halt_file,
         finish,

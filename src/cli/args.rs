@@ -5,7 +5,28 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::exchange::quoted;
 use crate::units::{self, Share};
+
+/// What is put over the scenario's files.
+#[derive(Debug, Args)]
+pub(super) struct Over {
+    /// The service to stand before, where the files name none: http://HOST:PORT
+    #[arg(long, env = "BACKBURN_UPSTREAM", value_name = "URL")]
+    pub upstream: Option<String>,
+    /// Sets a key over the files: `faults.slow.probability=5%`.
+    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+impl Over {
+    /// All of it as `--set` has it.
+    pub(super) fn sets(&self) -> Vec<String> {
+        let upstream = self.upstream.as_deref().map(quoted);
+        let upstream = upstream.map(|url| format!("proxy.upstream={url}"));
+        self.sets.iter().cloned().chain(upstream).collect()
+    }
+}
 
 /// Where an instance is reached.
 #[derive(Debug, Args)]

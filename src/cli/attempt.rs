@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use clap::Args;
 use super::progress::ProgressArgs;
 use super::{args, exit, output, run};
 use crate::app::{Options, Source};
+use crate::exchange::quoted;
 use crate::units::{Share, show_duration};
 
 #[derive(Debug, Args)]
@@ -90,17 +91,24 @@ pub(super) fn attempt(args: TryArgs) -> u8 {
     };
     let source = Source { built_in: Some(("try".to_owned(), text.clone())), ..Source::default() };
     let Some(scenario) = run::Scenario::load(source) else { return exit::USAGE };
-    if let Some(path) = &args.write {
-        if let Err(error) = output::write_new(path, &text) {
-            let why = match error.kind() {
-                ErrorKind::AlreadyExists => "it is there already".to_owned(),
-                _ => error.to_string(),
-            };
-            output::say(&format!("error: cannot write {}: {why}", path.display()));
-            return exit::USAGE;
-        }
-        output::say(&format!("written   {0}; later: backburn run {0}", path.display()));
+    let unwritten = |path: &Path, why: &str| {
+        output::say(&format!("error: cannot write {}: {why}", path.display()));
+        exit::USAGE
+    };
+    let there = "it is there already";
+    if let Some(path) = args.write.as_deref().filter(|path| path.symlink_metadata().is_ok()) {
+        return unwritten(path, there);
     }
+    // Only what could be started is worth keeping.
+    let keep = || {
+        let Some(path) = &args.write else { return Ok(()) };
+        output::write_new(path, &text).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => unwritten(path, there),
+            _ => unwritten(path, &error.to_string()),
+        })?;
+        output::say(&format!("written   {0}; later: backburn run {0}", path.display()));
+        Ok(())
+    };
     let data = run::data_or_none(&args.data);
     run::init_log("info", run::LogFormat::Text);
     run::run_drill(
@@ -109,11 +117,12 @@ pub(super) fn attempt(args: TryArgs) -> u8 {
             listen: args.listen.listen,
             admin_listen: args.listen.admin_listen,
             data,
-            ready_file: args.ready_file,
+            ready_file: args.ready_file.clone(),
             ..scenario.options()
         },
         &args.progress,
         true,
+        keep,
     )
 }
 
@@ -121,22 +130,22 @@ pub(super) fn attempt(args: TryArgs) -> u8 {
 fn scenario(args: &TryArgs) -> Result<String, String> {
     let mut text = format!(
         "# Made by `backburn try`: one fault, with an end.\n\
-         name = \"try\"\n\n[services.target]\nurl = {:?}\n\n",
-        args.url
+         name = \"try\"\n\n[services.target]\nurl = {}\n\n",
+        quoted(&args.url)
     );
     let route = match &args.route {
         None => "*",
         Some(route) => {
             let (methods, path) = match route.split_whitespace().collect::<Vec<_>>()[..] {
                 [path] => (String::new(), path),
-                [method, path] => (format!("methods = [{method:?}]\n"), path),
+                [method, path] => (format!("methods = [{}]\n", quoted(method)), path),
                 _ => {
                     let example = "write it as 'GET /api/{*rest}'";
                     return Err(format!("\"{route}\" is not a method and a path; {example}"));
                 }
             };
             // Whatever does not match is proxied and counted, and never faulted.
-            let _ = writeln!(text, "[routes.tried]\npath = {path:?}\n{methods}");
+            let _ = writeln!(text, "[routes.tried]\npath = {}\n{methods}", quoted(path));
             "tried"
         }
     };
@@ -181,11 +190,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_a_scenario_without_a_mistake() {
-        let cases: [&[&str]; 4] = [
+        let cases: [&[&str]; 5] = [
             &["--latency", "300ms"],
             &["--error", "503", "--probability", "5%", "--route", "GET /api/{*rest}"],
             &["--abort", "hang", "--latency", "1s", "--for", "30s"],
             &["--abort", "reset", "--route", "/a\"b"],
+            // Said in TOML as it is, not as Rust would say it.
+            &["--abort", "reset", "--route", "/a\u{7f}\u{feff}b"],
         ];
         for arguments in cases {
             let text = written(arguments).unwrap();

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
-use super::{exit, output};
+use super::{args, exit, output};
 use crate::app::{Compiled, Source};
 use crate::diagnostic::{Diagnostic, Severity, render, to_json};
 use crate::report::words;
@@ -19,20 +20,19 @@ pub(super) struct CheckArgs {
     /// Scenario files or directories: together one scenario, merged in this order.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Sets a key over the files: `faults.slow.probability=5%`.
-    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
-    sets: Vec<String>,
+    #[command(flatten)]
+    over: args::Over,
     /// Warnings fail as well.
-    #[arg(long, env = "BACKBURN_STRICT")]
+    #[arg(long, env = "BACKBURN_STRICT", value_parser = FalseyValueParser::new())]
     strict: bool,
     /// The mistakes as JSON on stdout.
-    #[arg(long, env = "BACKBURN_JSON")]
+    #[arg(long, env = "BACKBURN_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
 pub(super) fn check(args: CheckArgs) -> u8 {
     let directory = args.files.iter().any(|path| path.is_dir());
-    let source = Source { paths: args.files, sets: args.sets, ..Source::default() };
+    let source = Source { paths: args.files, sets: args.over.sets(), ..Source::default() };
     let Compiled { plan, notes, scenario } = source.read().compile(&[], None);
     let sources = &scenario.sources;
     if args.json {

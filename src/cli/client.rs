@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{Method, Request, StatusCode};
+use clap::builder::FalseyValueParser;
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -20,16 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the API has for a halt, before a signal is sent.
 const HALT_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often it is asked whether a signal or a file has halted it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     /// The instance's admin address [default: found by the data and runtime directories].
-    #[arg(long, env = "BACKBURN_ADMIN_URL", value_name = "URL")]
+    #[arg(long, env = "BACKBURN_ADMIN_URL", value_parser = admin_url, value_name = "URL")]
     admin_url: Option<String>,
     /// The data directory to look for instances in.
     #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR")]
     data: PathBuf,
     /// The answer as JSON on stdout.
-    #[arg(long, env = "BACKBURN_JSON")]
+    #[arg(long, env = "BACKBURN_JSON", value_parser = FalseyValueParser::new())]
     pub(super) json: bool,
 }
 
@@ -54,6 +58,18 @@ pub(super) struct RearmArgs {
     reason: String,
 }
 
+/// An admin address as it is said at the start, with nothing behind the port.
+fn admin_url(text: &str) -> Result<String, String> {
+    let url: Option<Uri> = text.parse().ok();
+    let url = url.filter(|url| url.scheme_str() == Some("http"));
+    let url = url.filter(|url| url.path() == "/" && url.query().is_none());
+    let authority = url.and_then(|url| url.into_parts().authority);
+    authority
+        .filter(|authority| authority.port_u16().is_some() && !authority.as_str().contains('@'))
+        .map(|authority| format!("http://{authority}"))
+        .ok_or_else(|| "an admin URL looks like http://127.0.0.1:8901".to_owned())
+}
+
 /// An instance that runs.
 #[derive(Debug)]
 struct Found {
@@ -66,8 +82,7 @@ struct Found {
 /// Instances by their `run.json`, or the one that was named.
 fn find(args: &ClientArgs) -> Vec<Found> {
     if let Some(url) = &args.admin_url {
-        let admin = url.trim_end_matches('/').to_owned();
-        return vec![Found { drill: admin.clone(), admin, pid: None, data: None }];
+        return vec![Found { drill: url.clone(), admin: url.clone(), pid: None, data: None }];
     }
     let mut places = vec![args.data.join("drills")];
     if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR") {
@@ -78,6 +93,7 @@ fn find(args: &ClientArgs) -> Vec<Found> {
         let Ok(entries) = fs::read_dir(place) else { continue };
         for entry in entries.flatten() {
             let Some(instance) = read_instance(&entry.path().join("run.json")) else { continue };
+            // The same one, by its other file.
             if found.iter().all(|known| known.pid != instance.pid) {
                 found.push(instance);
             }
@@ -90,7 +106,7 @@ fn find(args: &ClientArgs) -> Vec<Found> {
 fn read_instance(path: &Path) -> Option<Found> {
     let value: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let pid = i32::try_from(value["pid"].as_i64()?).ok()?;
-    is_backburn(pid).then(|| Found {
+    is_running(pid, value["process_started"].as_u64()).then(|| Found {
         admin: value["admin"].as_str().unwrap_or_default().to_owned(),
         pid: Some(pid),
         data: value["data"].as_str().map(PathBuf::from),
@@ -98,17 +114,14 @@ fn read_instance(path: &Path) -> Option<Found> {
     })
 }
 
-/// Whether the process runs and is one of ours. After a crash its number may be another program's,
-/// which SIGUSR1 would kill; 0 and below mean whole groups of processes to `kill`. Where names
-/// cannot be read, running has to do.
-fn is_backburn(pid: i32) -> bool {
-    let name = |pid: &str| fs::read(format!("/proc/{pid}/comm")).ok();
+/// Whether the very process runs that wrote down its id and its start. After a crash the number may
+/// be another program's, which SIGUSR1 would kill, or another instance's, which is found by its own
+/// file; 0 and below mean whole groups of processes to `kill`. Where starts cannot be read, running
+/// has to do.
+fn is_running(pid: i32, started: Option<u64>) -> bool {
     pid > 0
         && crate::os::process_exists(pid)
-        && match (name(&pid.to_string()), name("self")) {
-            (Some(theirs), Some(ours)) => theirs == ours || theirs.starts_with(b"backburn"),
-            _ => true,
-        }
+        && crate::os::process_started(pid).is_none_or(|its| started == Some(its))
 }
 
 /// One call to the admin API.
@@ -120,9 +133,7 @@ async fn call(
     patience: Duration,
 ) -> Result<(StatusCode, Value), String> {
     let whole = async {
-        let authority = admin
-            .strip_prefix("http://")
-            .ok_or_else(|| "an admin URL looks like http://127.0.0.1:8901".to_owned())?;
+        let authority = admin.strip_prefix("http://").unwrap_or(admin);
         let stream =
             tokio::net::TcpStream::connect(authority).await.map_err(|error| error.to_string())?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -211,11 +222,6 @@ pub(super) fn on(
     }
 }
 
-/// Shows what came of a change: where the drill stands now.
-pub(super) fn show_course(args: &ClientArgs, status: &Value) {
-    show(args, status, meter::course);
-}
-
 fn show(args: &ClientArgs, status: &Value, how: fn(&View, &Canvas) -> Vec<String>) {
     let view = View::deserialize(status);
     match view {
@@ -239,10 +245,11 @@ pub(super) fn status(args: &ClientArgs) -> u8 {
     }
 }
 
-pub(super) fn drill(args: &ClientArgs, verb: &str) -> u8 {
-    match on(args, &Method::POST, &format!("/api/v1/drill/{verb}"), &Value::Null) {
+/// Steers the drill, and shows where it stands then.
+pub(super) fn drill(args: &ClientArgs, verb: &str, body: &Value) -> u8 {
+    match on(args, &Method::POST, &format!("/api/v1/drill/{verb}"), body) {
         Ok(status) => {
-            show_course(args, &status);
+            show(args, &status, meter::course);
             0
         }
         Err(refused) => refused.tell(),
@@ -250,13 +257,7 @@ pub(super) fn drill(args: &ClientArgs, verb: &str) -> u8 {
 }
 
 pub(super) fn rearm(args: &RearmArgs) -> u8 {
-    match on(&args.at, &Method::POST, "/api/v1/drill/rearm", &json!({ "reason": args.reason })) {
-        Ok(status) => {
-            show_course(&args.at, &status);
-            0
-        }
-        Err(refused) => refused.tell(),
-    }
+    drill(&args.at, "rearm", &json!({ "reason": args.reason }))
 }
 
 pub(super) fn halt(args: &HaltArgs) -> u8 {
@@ -294,13 +295,14 @@ pub(super) fn halt(args: &HaltArgs) -> u8 {
     for (way, drill) in &halted {
         match way {
             Ok(way) => output::say(&format!("halted {drill} ({way})")),
-            Err(tried) => output::say(&format!("NOT HALTED {drill}: {tried}")),
+            Err(tried) => output::say(&format!("NOT KNOWN TO BE HALTED {drill}: {tried}")),
         }
     }
     if all { 0 } else { exit::NO_START }
 }
 
-/// The API, then SIGUSR1, then the HALT file; which one worked, or what each said.
+/// The API, then SIGUSR1, then the HALT file; which one worked, or what came of each. A signal that
+/// was sent and a file that was written are no halt yet: the instance has to say that it is.
 async fn halt_one(instance: &Found, reason: &str) -> Result<String, String> {
     let body = json!({ "reason": reason });
     let halt = "/api/v1/drill/halt";
@@ -310,16 +312,37 @@ async fn halt_one(instance: &Found, reason: &str) -> Result<String, String> {
         Err(error) => format!("API: {error}"),
     };
     let signal = match instance.pid.map(crate::os::signal_halt) {
-        Some(Ok(())) => return Ok(format!("by SIGUSR1; {api}")),
+        Some(Ok(())) if is_halted(&instance.admin).await => {
+            return Ok(format!("by SIGUSR1; {api}"));
+        }
+        Some(Ok(())) => "SIGUSR1: sent".to_owned(),
         Some(Err(error)) => format!("SIGUSR1: {error}"),
         None => "SIGUSR1: its process id is not known".to_owned(),
     };
     let file = match instance.data.as_ref().map(|data| fs::write(data.join("HALT"), reason)) {
-        Some(Ok(())) => return Ok(format!("by the HALT file; {api}; {signal}")),
+        Some(Ok(())) if is_halted(&instance.admin).await => {
+            return Ok(format!("by the HALT file; {api}; {signal}"));
+        }
+        Some(Ok(())) => "HALT file: written".to_owned(),
         Some(Err(error)) => format!("HALT file: {error}"),
         None => "HALT file: its data directory is not known".to_owned(),
     };
     Err(format!("{api}; {signal}; {file}"))
+}
+
+/// Whether an instance says so, soon.
+async fn is_halted(admin: &str) -> bool {
+    let asking = async {
+        loop {
+            let status = "/api/v1/status";
+            match call(admin, Method::GET, status, &Value::Null, HALT_PATIENCE).await {
+                Ok((_, view)) if view["halted"] == true => return true,
+                Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(_) => return false,
+            }
+        }
+    };
+    tokio::time::timeout(HALT_PATIENCE, asking).await.unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -328,10 +351,34 @@ mod tests {
 
     #[test]
     fn who_is_dead_or_somebody_else_is_not_found() {
-        assert!(is_backburn(i32::try_from(std::process::id()).expect("a process id")));
-        // init, where it can be seen: another program.
-        for pid in [0, -1, i32::MAX, 1] {
-            assert!(!is_backburn(pid), "{pid}");
+        let own = i32::try_from(std::process::id()).expect("a process id");
+        let started = crate::os::process_started(own);
+        assert!(is_running(own, started));
+        // Where the system tells when processes started, init is another one.
+        let told = started.is_some();
+        assert_eq!(is_running(own, started.map(|at| at + 1)), !told, "the number, used again");
+        assert_eq!(is_running(own, None), !told);
+        assert_eq!(is_running(1, started), !told);
+        for pid in [0, -1, i32::MAX] {
+            assert!(!is_running(pid, started), "{pid}");
+        }
+    }
+
+    #[test]
+    fn admin_urls() {
+        for good in ["http://127.0.0.1:8901", "http://localhost:1/", "http://[::1]:8901"] {
+            assert_eq!(admin_url(good).as_deref(), Ok(good.trim_end_matches('/')));
+        }
+        for bad in [
+            "127.0.0.1:8901",
+            "https://127.0.0.1:8901",
+            "http://127.0.0.1",
+            "http://127.0.0.1:x",
+            "http://127.0.0.1:8901/api/v1",
+            "http://a@127.0.0.1:8901",
+            "",
+        ] {
+            assert!(admin_url(bad).is_err(), "{bad}");
         }
     }
 
@@ -351,6 +398,7 @@ mod tests {
         let written = fs::read_to_string(folder.join("HALT"));
         fs::remove_dir_all(&folder).expect("cleaned up");
         assert_eq!(written.expect("the file"), "enough");
-        assert!(way.is_ok_and(|way| way.starts_with("by the HALT file")));
+        // Nobody was there to say that it has halted.
+        assert!(way.is_err_and(|tried| tried.ends_with("HALT file: written")));
     }
 }

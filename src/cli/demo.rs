@@ -8,8 +8,10 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::progress::{Progress, ProgressArgs};
+use super::run::Watched;
+use super::signals::Signals;
 use super::{args, exit, load, output, run};
-use crate::app::{self, Options, Running, Source};
+use crate::app::{self, Options, Source};
 use crate::demo::load::{Load, Meter, run as send};
 use crate::demo::shop::{self, Shop};
 use crate::report::words::{count, good_share, thousands};
@@ -27,7 +29,9 @@ Examples:
   backburn demo
   backburn demo --for 30s --seed 7        a third of the time for each phase
   backburn status                         from another terminal: the same block
-  backburn halt                           the panic button")]
+  backburn halt                           the panic button
+
+Exit codes: as `run` has them.")]
 pub(super) struct DemoArgs {
     /// How long it takes, a third for each phase.
     #[arg(
@@ -57,6 +61,7 @@ pub(super) fn demo(args: &DemoArgs) -> u8 {
         output::say("--for is too short for three phases");
         return exit::USAGE;
     }
+    run::init_log("info", run::LogFormat::Text);
     let Some(runtime) = output::runtime() else { return exit::NO_START };
     let code = match runtime.block_on(show(args)) {
         Ok(code) => code,
@@ -75,7 +80,7 @@ fn phase(args: &DemoArgs) -> Duration {
 }
 
 async fn show(args: &DemoArgs) -> Result<u8, String> {
-    let mut signals = run::Signals::catch().map_err(|error| error.to_string())?;
+    let mut signals = Signals::catch(false).map_err(|error| error.to_string())?;
     let mut progress = Progress::open(&args.progress).map_err(|error| error.to_string())?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let bind = async || TcpListener::bind(any).await.map_err(|error| error.to_string());
@@ -142,33 +147,36 @@ async fn show(args: &DemoArgs) -> Result<u8, String> {
     };
     let slow = load.slow;
     let meter = Meter::default();
-    let tally = tokio::select! {
-        tally = send(load, &meter) => tally.map_err(|bad| bad.to_string())?,
-        why = show_until_it_dies(&running, &mut progress) => {
-            output::say(&format!("error: {why}"));
-            return Ok(exit::NO_START);
+    let traffic = send(load, &meter);
+    let whole = match run::watch(&running, &mut signals, &mut progress, traffic).await {
+        Watched::Done(sent) => {
+            sent.map_err(|bad| bad.to_string())?;
+            true
         }
-        () = signals.end() => {
-            let view = running.stop().await;
-            output::say(summary::render(&view).trim_end());
-            output::say("interrupted before its end");
-            return Ok(exit::INTERRUPTED);
+        Watched::Asked => false,
+        Watched::Died(why) => {
+            output::say(&format!("error: {why}; ending"));
+            return Ok(exit::NO_START);
         }
     };
     let Some(view) = run::end(running, &mut signals, &mut progress).await else {
-        output::say("interrupted");
+        output::say("interrupted before an orderly end");
         return Ok(exit::INTERRUPTED);
     };
     output::say(summary::render(&view).trim_end());
-    let table = load::table(&tally, slow);
+    let table = load::table(&meter.read(), slow);
     let (counts, times) = table.split_once(", over ").unwrap_or((&table, ""));
     output::say(&format!("  shoppers saw {counts}\n      over {times}"));
+    if !whole {
+        output::say("ended before its time: there is no before, during and after to compare");
+        return Ok(run::code(&view));
+    }
     output::say(&in_plain_words(&view));
     output::say(
         "\nnext      your own service, one fault, two minutes:\n          \
          backburn try http://127.0.0.1:3000 --latency 300ms --probability 10%",
     );
-    Ok(0)
+    Ok(run::code(&view))
 }
 
 /// What the numbers of this very drill mean.
@@ -221,16 +229,4 @@ fn in_plain_words(view: &View) -> String {
         lines.push("  and nothing of it is the drill's doing.".to_owned());
     }
     lines.join("\n")
-}
-
-/// Never returns, unless a worker has died, with what it died of.
-async fn show_until_it_dies(running: &Running, progress: &mut Progress) -> String {
-    let tending = running.tend();
-    tokio::pin!(tending);
-    loop {
-        tokio::select! {
-            why = &mut tending => return why,
-            () = progress.second() => progress.show(&running.live),
-        }
-    }
 }

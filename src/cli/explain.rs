@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
-use super::{exit, output};
+use super::{args, exit, output};
 use crate::app::{Compiled, Source};
 use crate::diagnostic::render;
 use crate::plan::explain::{Explanation, InPhase, Question};
@@ -43,16 +44,15 @@ pub(super) struct ExplainArgs {
     /// The client's address, for `client-ip` and `clients`.
     #[arg(long, env = "BACKBURN_CLIENT", value_name = "IP")]
     client: Option<IpAddr>,
-    /// Sets a key over the files: `faults.slow.probability=5%`.
-    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
-    sets: Vec<String>,
+    #[command(flatten)]
+    over: args::Over,
     /// The answer as JSON on stdout.
-    #[arg(long, env = "BACKBURN_JSON")]
+    #[arg(long, env = "BACKBURN_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
 pub(super) fn explain(args: ExplainArgs) -> u8 {
-    let source = Source { paths: args.files, sets: args.sets, ..Source::default() };
+    let source = Source { paths: args.files, sets: args.over.sets(), ..Source::default() };
     let Compiled { plan, notes, scenario } = source.read().compile(&[], None);
     let Some(plan) = plan else {
         output::say(render(&notes, &scenario.sources, output::colour()).trim_end());

@@ -51,9 +51,8 @@ pub(super) struct ScenarioArgs {
     /// Scenario files or directories, merged in this order.
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Sets a key over the files: `slos.pay.objective=99%`.
-    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
-    sets: Vec<String>,
+    #[command(flatten)]
+    over: args::Over,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -155,7 +154,7 @@ pub(super) fn export(what: &Export) -> u8 {
 
 /// A scenario that has no mistakes; `None` after saying what is wrong.
 fn plan(args: &ScenarioArgs) -> Option<Plan> {
-    let source = Source { paths: args.files.clone(), sets: args.sets.clone(), ..Source::default() };
+    let source = Source { paths: args.files.clone(), sets: args.over.sets(), ..Source::default() };
     let Compiled { plan, notes, scenario } = source.read().compile(&[], None);
     if plan.is_none() {
         output::say(render(&notes, &scenario.sources, output::colour()).trim_end());

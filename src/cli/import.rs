@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::{exit, output};
 use crate::diagnostic::{Severity, render};
 use crate::exchange::{self, Imported, openslo};
+use crate::report::words;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Import {
@@ -69,7 +70,7 @@ pub(super) fn import(what: &Import) -> u8 {
     }
     let Some(scenario) = scenario else {
         let errors = notes.iter().filter(|note| note.severity == Severity::Error).count();
-        output::say(&format!("{errors} {}", if errors == 1 { "mistake" } else { "mistakes" }));
+        output::say(&words::count(errors as u64, "mistake"));
         return exit::USAGE;
     };
     if let Some(path) = &args.output {

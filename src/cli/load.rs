@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
+use super::signals::Ending;
 use super::{args, exit, output};
-use crate::demo::client::BadUrl;
 use crate::demo::load::{Load, Meter, Template, run};
 use crate::demo::tally::Tally;
 use crate::units::show_duration;
@@ -18,8 +19,9 @@ Examples:
   backburn load http://127.0.0.1:8900 --request '3 GET /items' --request 'POST /carts/{n}'
 
 Open loop: requests leave by the clock and their time counts from when they were due; when all
-connections are busy they queue, none is dropped. {n} in a path is the request's number. The exit
-code says whether the load could run, not what it saw."))]
+connections are busy they queue, none is dropped. {n} in a path is the request's number. Ctrl-C ends
+it with the tally so far. The exit code says whether the load ran to its end, not what it saw: 0 it
+did · 2 usage · 130 interrupted."))]
 pub(super) struct LoadArgs {
     /// http://HOST:PORT
     #[arg(env = "BACKBURN_URL")]
@@ -72,7 +74,7 @@ pub(super) struct LoadArgs {
     )]
     timeout: Duration,
     /// The tally as JSON on stdout.
-    #[arg(long, env = "BACKBURN_JSON")]
+    #[arg(long, env = "BACKBURN_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
@@ -87,28 +89,38 @@ pub(super) fn load(args: &LoadArgs) -> u8 {
         timeout: args.timeout,
     };
     let Some(runtime) = output::runtime() else { return exit::NO_START };
-    match runtime.block_on(watch(load)) {
-        Ok(tally) if args.json => output::data(&format!("{:#}\n", tally.to_json())),
-        Ok(tally) => output::data(&format!("{}\n", table(&tally, args.slow))),
-        Err(bad) => {
-            output::say(&format!("error: {bad}"));
-            return exit::USAGE;
+    let meter = Meter::default();
+    let code = match runtime.block_on(watch(load, &meter)) {
+        Ok(code) => code,
+        Err((code, why)) => {
+            output::say(&format!("error: {why}"));
+            return code;
         }
+    };
+    runtime.shutdown_background();
+    let tally = meter.read();
+    if args.json {
+        output::data(&format!("{:#}\n", tally.to_json()));
+    } else {
+        output::data(&format!("{}\n", table(&tally, args.slow)));
     }
-    0
+    code
 }
 
-/// Runs the load; on a terminal, a line a second.
-async fn watch(load: Load) -> Result<Tally, BadUrl> {
-    let meter = Meter::default();
-    let mut traffic = std::pin::pin!(run(load, &meter));
+/// Runs the load; on a terminal, a line a second. The exit code, and where it could not run, why.
+async fn watch(load: Load, meter: &Meter) -> Result<u8, (u8, String)> {
+    let mut ending = Ending::catch().map_err(|error| (exit::NO_START, error.to_string()))?;
+    let mut traffic = std::pin::pin!(run(load, meter));
     let shown = std::io::stderr().is_terminal();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.tick().await;
     let mut before = 0;
     loop {
         tokio::select! {
-            done = &mut traffic => return done,
+            ran = &mut traffic => {
+                return ran.map(|()| 0).map_err(|bad| (exit::USAGE, bad.to_string()));
+            }
+            () = ending.asked() => return Ok(exit::INTERRUPTED),
             _ = tick.tick(), if shown => {
                 let tally = meter.read();
                 output::say(&format!(

@@ -14,12 +14,14 @@ mod plan;
 mod progress;
 mod run;
 mod sample;
+mod signals;
 mod steer;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 
 /// A chaos-injection reverse proxy: injects latency, errors and other faults per route from a
 /// scenario file, counts every request, and tells what it injected from what the service did.
@@ -121,10 +123,10 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => client::status(&args),
         Verb::Halt(args) => client::halt(&args),
         Verb::Rearm(args) => client::rearm(&args),
-        Verb::Pause(args) => client::drill(&args, "pause"),
-        Verb::Resume(args) => client::drill(&args, "resume"),
-        Verb::Start(args) => client::drill(&args, "start"),
-        Verb::Finish(args) => client::drill(&args, "finish"),
+        Verb::Pause(args) => client::drill(&args, "pause", &Value::Null),
+        Verb::Resume(args) => client::drill(&args, "resume", &Value::Null),
+        Verb::Start(args) => client::drill(&args, "start", &Value::Null),
+        Verb::Finish(args) => client::drill(&args, "finish", &Value::Null),
         Verb::SampleService(args) => sample::sample(&args),
         Verb::Load(args) => load::load(&args),
         Verb::Export(what) => export::export(&what),
@@ -135,7 +137,8 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::builder::PossibleValue;
+    use clap::{ArgAction, CommandFactory};
 
     use super::Cli;
 
@@ -151,6 +154,23 @@ mod tests {
                 assert!(variable.starts_with("BACKBURN_"), "{name} has no BACKBURN_ variable");
             }
         }
+    }
+
+    /// `BACKBURN_JSON=1`, as everybody writes it; clap's own reading of a flag knows `true` alone.
+    #[test]
+    fn a_variable_sets_a_flag_with_1() {
+        let mut flags = 0;
+        for verb in Cli::command().get_subcommands() {
+            let arguments = verb.get_arguments().filter(|arg| arg.get_env().is_some());
+            for arg in arguments.filter(|arg| matches!(arg.get_action(), ArgAction::SetTrue)) {
+                let known = arg.get_value_parser().possible_values().into_iter().flatten();
+                let known: Vec<PossibleValue> = known.collect();
+                let one = known.iter().any(|value| value.matches("1", false));
+                assert!(one, "{} --{}: {known:?}", verb.get_name(), arg.get_id());
+                flags += 1;
+            }
+        }
+        assert!(flags >= 10, "only {flags} flags");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use super::{args, exit, output};
 use crate::app::{Compiled, Source};
@@ -37,11 +38,10 @@ pub(super) struct PlanArgs {
     /// How long phases without an end last.
     #[arg(long = "for", env = "BACKBURN_FOR", value_parser = args::duration, value_name = "DURATION")]
     length: Option<Duration>,
-    /// Sets a key over the files: `faults.slow.probability=5%`.
-    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
-    sets: Vec<String>,
+    #[command(flatten)]
+    over: args::Over,
     /// The answer as JSON on stdout.
-    #[arg(long, env = "BACKBURN_JSON")]
+    #[arg(long, env = "BACKBURN_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
@@ -53,7 +53,7 @@ fn route_rate(text: &str) -> Result<(Option<String>, f64), String> {
 }
 
 pub(super) fn plan(args: &PlanArgs) -> u8 {
-    let source = Source { paths: args.files.clone(), sets: args.sets.clone(), ..Source::default() };
+    let source = Source { paths: args.files.clone(), sets: args.over.sets(), ..Source::default() };
     let Compiled { plan, notes, scenario } = source.read().compile(&[], None);
     if !notes.is_empty() {
         output::say(render(&notes, &scenario.sources, output::colour()).trim_end());

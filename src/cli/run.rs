@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::progress::{Progress, ProgressArgs};
+use super::signals::{Signals, Told};
 use super::{args, exit, output, terminal};
 use crate::app::{self, Compiled, Options, Running, Source, Start, Texts};
 use crate::diagnostic::render;
@@ -25,14 +26,13 @@ Examples:
   backburn run scenario.toml --set faults.slow.probability=1% --listen 127.0.0.1:0
   backburn halt                                          from another terminal
 
-Exit codes: 0 an orderly end · 2 usage or scenario · 4 halted and not finished · 5 could not start ·
-130 interrupted a second time, before the end was reached")]
+Exit codes: 0 an orderly end · 2 usage or scenario · 4 the same, with a halt that nobody lifted ·
+5 could not start · 130 interrupted a second time, before the end was reached")]
 pub(super) struct RunArgs {
     /// Scenario files or directories, merged in this order.
     files: Vec<PathBuf>,
-    /// The service to stand before; without a file, a plain recording proxy.
-    #[arg(long, env = "BACKBURN_UPSTREAM", value_name = "URL")]
-    upstream: Option<String>,
+    #[command(flatten)]
+    over: args::Over,
     #[command(flatten)]
     listen: args::Listen,
     /// The same seed gives the same faults [default: the file's, else random].
@@ -41,9 +41,6 @@ pub(super) struct RunArgs {
     /// Where the drill is kept and the HALT file is looked for; `none` keeps nothing.
     #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR|none")]
     data: PathBuf,
-    /// Sets a key over the files: `faults.slow.inject.latency=20ms`.
-    #[arg(long = "set", env = "BACKBURN_SET", value_delimiter = '\n', value_name = "KEY=VALUE")]
-    sets: Vec<String>,
     /// Which environment this is; a scenario may be for some only.
     #[arg(long = "env", env = "BACKBURN_ENV", value_name = "NAME")]
     environment: Option<String>,
@@ -63,10 +60,10 @@ pub(super) struct RunArgs {
     #[arg(long, env = "BACKBURN_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
     /// Wait for `backburn start` before anything is injected.
-    #[arg(long, env = "BACKBURN_HOLD")]
+    #[arg(long, env = "BACKBURN_HOLD", value_parser = FalseyValueParser::new())]
     hold: bool,
-    /// End when the drill's time is over (`max_drill`).
-    #[arg(long, env = "BACKBURN_EXIT_WHEN_DONE")]
+    /// End when nothing is injected any more: after the last phase, or `max_drill`.
+    #[arg(long, env = "BACKBURN_EXIT_WHEN_DONE", value_parser = FalseyValueParser::new())]
     exit_when_done: bool,
     /// Written, by rename, once traffic is accepted: addresses, pid, drill and seed as JSON.
     #[arg(long, env = "BACKBURN_READY_FILE", value_name = "FILE")]
@@ -81,37 +78,8 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// The signals of a running instance, caught before anything listens: SIGUSR1's default action
-/// would kill the process it should only halt.
-pub(super) struct Signals {
-    halt: Signal,
-    reload: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// Must be called inside the runtime.
-    pub(super) fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            halt: signal(SignalKind::user_defined1())?,
-            reload: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the signal to end.
-    pub(super) async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 pub(super) fn run(args: RunArgs) -> u8 {
-    if args.files.is_empty() && args.upstream.is_none() {
+    if args.files.is_empty() && args.over.upstream.is_none() {
         output::say("error: there is no scenario; give its file, or --upstream URL to record only");
         return exit::USAGE;
     }
@@ -133,13 +101,21 @@ pub(super) fn run(args: RunArgs) -> u8 {
         },
         &args.progress,
         args.exit_when_done,
+        || Ok(()),
     )
 }
 
-/// Runs a drill to its end, shown all the while; the exit code.
-pub(super) fn run_drill(options: Options, progress: &ProgressArgs, exit_when_done: bool) -> u8 {
+/// Runs a drill to its end, shown all the while; the exit code. `started`: what is left to do once
+/// it could be started, or the exit code where that fails.
+pub(super) fn run_drill(
+    options: Options,
+    progress: &ProgressArgs,
+    exit_when_done: bool,
+    started: impl FnOnce() -> Result<(), u8>,
+) -> u8 {
     let Some(runtime) = output::runtime() else { return exit::NO_START };
-    let code = runtime.block_on(drill(options, progress, exit_when_done));
+    let code = runtime.block_on(drill(options, progress, exit_when_done, started));
+    let code = code.unwrap_or_else(|code| code);
     // Whatever the control plane still does must not keep the process.
     runtime.shutdown_background();
     code
@@ -163,16 +139,11 @@ pub(super) fn data_or_none(data: &Path) -> Option<PathBuf> {
 }
 
 fn source_of(args: &RunArgs) -> Source {
-    let mut sets = args.sets.clone();
-    if let Some(upstream) = &args.upstream {
-        sets.push(format!("proxy.upstream={upstream:?}"));
-        if args.files.is_empty() {
-            // What a recording proxy can say about a service nobody described.
-            sets.push("name=\"recording\"".to_owned());
-            sets.push(
-                "slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned(),
-            );
-        }
+    let mut sets = args.over.sets();
+    if args.files.is_empty() {
+        // What a recording proxy can say about a service nobody described.
+        sets.push("name=\"recording\"".to_owned());
+        sets.push("slos.availability={ objective = \"99.9%\", sli.availability = {} }".to_owned());
     }
     Source { paths: args.files.clone(), sets, ..Source::default() }
 }
@@ -229,37 +200,40 @@ pub(super) fn init_log(level: &str, format: LogFormat) {
     };
 }
 
-async fn drill(options: Options, progress: &ProgressArgs, exit_when_done: bool) -> u8 {
-    let caught = Signals::catch().and_then(|signals| Ok((signals, Progress::open(progress)?)));
-    let (mut signals, mut progress) = match caught {
-        Ok(both) => both,
-        Err(error) => {
-            output::say(&format!("cannot start: {error}"));
-            return exit::NO_START;
-        }
+/// The exit code; an error where there was no orderly end.
+async fn drill(
+    options: Options,
+    progress: &ProgressArgs,
+    exit_when_done: bool,
+    started: impl FnOnce() -> Result<(), u8>,
+) -> Result<u8, u8> {
+    let failed = |why: &dyn std::fmt::Display| {
+        output::say(&format!("error: {why}"));
+        exit::NO_START
     };
+    let files = options.source.built_in.is_none();
+    let mut signals = Signals::catch(files).map_err(|error| failed(&error))?;
+    let mut progress = Progress::open(progress).map_err(|error| failed(&error))?;
     let facts = facts(&options.plan);
-    let running = app::start(options).await;
-    let running = match running {
-        Ok(running) => running,
-        Err(error) => {
-            output::say(&format!("error: {error}"));
-            return exit::NO_START;
-        }
-    };
+    let running = app::start(options).await.map_err(|error| failed(&error))?;
+    started()?;
     announce(&running, &facts);
-    let died = watch(&running, &mut signals, &mut progress, exit_when_done).await;
-    if let Some(why) = died {
-        output::say(&format!("error: {why}; ending"));
-        return exit::NO_START;
+    let over = over(&running, exit_when_done);
+    if let Watched::Died(why) = watch(&running, &mut signals, &mut progress, over).await {
+        return Err(failed(&format!("{why}; ending")));
     }
-    let halted = running.control.is_halted();
     let Some(view) = end(running, &mut signals, &mut progress).await else {
         output::say("interrupted before an orderly end");
-        return exit::INTERRUPTED;
+        return Err(exit::INTERRUPTED);
     };
     output::say(summary::render(&view).trim_end());
-    if halted { exit::HALTED } else { 0 }
+    Ok(code(&view))
+}
+
+/// The exit code of a drill that has ended in order.
+pub(super) fn code(view: &View) -> u8 {
+    // Whoever asked for the end: a halt that nobody lifted is not how a drill is meant to end.
+    if view.halted { exit::HALTED } else { 0 }
 }
 
 /// The orderly end, shown while it lasts; `None`: interrupted.
@@ -344,37 +318,55 @@ pub(super) fn announce(running: &Running, facts: &[String]) {
     });
 }
 
-/// Until the end is asked for; `Some`: something died instead.
-async fn watch(
+/// When the time is over, if that is to be an end.
+async fn over(running: &Running, wanted: bool) {
+    let mut look = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        look.tick().await;
+        if wanted && running.control.standing(crate::clock::now()).over {
+            return;
+        }
+    }
+}
+
+/// Why a running instance is watched no longer.
+pub(super) enum Watched<T> {
+    /// What was waited for has come.
+    Done(T),
+    /// A signal, or `backburn finish`, asks for the end.
+    Asked,
+    /// This has died.
+    Died(String),
+}
+
+/// Keeps an instance going, shows it, and does what signals say, until `done`.
+pub(super) async fn watch<T>(
     running: &Running,
     signals: &mut Signals,
     progress: &mut Progress,
-    exit_when_done: bool,
-) -> Option<String> {
+    done: impl Future<Output = T>,
+) -> Watched<T> {
     let tending = running.tend();
-    tokio::pin!(tending);
+    tokio::pin!(tending, done);
     loop {
         tokio::select! {
-            why = &mut tending => return Some(why),
-            () = running.finish.notified() => return None,
-            _ = signals.terminate.recv() => return None,
-            _ = signals.interrupt.recv() => return None,
-            _ = signals.halt.recv() => {
-                running.control.halt(crate::clock::now(), "SIGUSR1", "");
-            }
-            _ = signals.reload.recv() => {
-                // Its own task: the rest goes on meanwhile, a halt above all.
-                let reloads = Arc::clone(&running.reloads);
-                tokio::spawn(async move {
-                    reloads.order(Order::Reload { accept: false }, "SIGHUP").await
-                });
-            }
-            () = progress.second() => {
-                if exit_when_done && running.control.standing(crate::clock::now()).over {
-                    return None;
+            why = &mut tending => return Watched::Died(why),
+            what = &mut done => return Watched::Done(what),
+            () = running.finish.notified() => return Watched::Asked,
+            told = signals.next() => match told {
+                Told::End => return Watched::Asked,
+                Told::Halt => {
+                    running.control.halt(crate::clock::now(), "SIGUSR1", "");
                 }
-                progress.show(&running.live);
-            }
+                Told::Reload => {
+                    // Its own task: the rest goes on meanwhile, a halt above all.
+                    let reloads = Arc::clone(&running.reloads);
+                    tokio::spawn(async move {
+                        reloads.order(Order::Reload { accept: false }, "SIGHUP").await
+                    });
+                }
+            },
+            () = progress.second() => progress.show(&running.live),
         }
     }
 }

@@ -8,7 +8,10 @@ use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::signals::Ending;
 use super::{args, exit, output};
+use crate::app;
+use crate::demo::client::Client;
 use crate::demo::shop::{self, Shop};
 
 #[derive(Debug, Args)]
@@ -41,7 +44,13 @@ pub(super) struct SampleArgs {
     )]
     payments_listen: SocketAddr,
     /// Where checkout finds payments [default: the payments it starts itself].
-    #[arg(long, alias = "payments", env = "BACKBURN_SAMPLE_PAYMENTS_URL", value_name = "URL")]
+    #[arg(
+        long,
+        alias = "payments",
+        env = "BACKBURN_SAMPLE_PAYMENTS_URL",
+        value_parser = callable,
+        value_name = "URL"
+    )]
     payments_url: Option<String>,
     /// How long checkout waits for one attempt at payments; it tries twice.
     #[arg(
@@ -66,6 +75,11 @@ pub(super) struct SampleArgs {
     ready_file: Option<PathBuf>,
 }
 
+/// A URL that checkout can call.
+fn callable(url: &str) -> Result<String, String> {
+    Client::new(url).map(|_| url.to_owned()).map_err(|bad| bad.to_string())
+}
+
 pub(super) fn sample(args: &SampleArgs) -> u8 {
     let Some(runtime) = output::runtime() else { return exit::NO_START };
     match runtime.block_on(serve(args)) {
@@ -83,6 +97,11 @@ async fn serve(args: &SampleArgs) -> Result<(), String> {
             .await
             .map_err(|error| format!("cannot listen on {address}: {error}"))
     };
+    let mut ending = Ending::catch().map_err(|error| error.to_string())?;
+    let unready = |path: &PathBuf, error| format!("cannot write {}: {error}", path.display());
+    if let Some(path) = &args.ready_file {
+        app::not_ready(path).map_err(|error| unready(path, error))?;
+    }
     let payments = bind(args.payments_listen).await?;
     let checkout = bind(args.listen).await?;
     let local = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
@@ -100,12 +119,11 @@ async fn serve(args: &SampleArgs) -> Result<(), String> {
     if let Some(path) = &args.ready_file {
         let ready =
             json!({ "checkout": checkout_at, "payments": payments_at, "pid": std::process::id() });
-        crate::app::write_by_rename(path, format!("{ready:#}\n").as_bytes())
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        app::write_by_rename(path, format!("{ready:#}\n").as_bytes())
+            .map_err(|error| unready(path, error))?;
     }
-    let mut signals = super::run::Signals::catch().map_err(|error| error.to_string())?;
     tokio::select! {
-        () = signals.end() => Ok(()),
+        () = ending.asked() => Ok(()),
         ended = shop => Err(format!("the shop has ended: {ended:?}")),
     }
 }

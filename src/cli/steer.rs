@@ -1,10 +1,11 @@
 //! Steering a running drill: next, note, set, reload.
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::client::{ClientArgs, Refused, on, show_course};
+use super::client::{ClientArgs, Refused, drill, on};
 use super::{exit, output};
 use crate::drill::reload::{Outcome, Report};
 use crate::scenario::{Override, adjustable};
@@ -24,13 +25,7 @@ pub(super) struct NextArgs {
 
 pub(super) fn next(args: &NextArgs) -> u8 {
     let body = args.to.as_ref().map_or(Value::Null, |to| json!({ "to": to }));
-    match on(&args.at, &Method::POST, "/api/v1/drill/next", &body) {
-        Ok(status) => {
-            show_course(&args.at, &status);
-            0
-        }
-        Err(refused) => refused.tell(),
-    }
+    drill(&args.at, "next", &body)
 }
 
 #[derive(Debug, Args)]
@@ -79,7 +74,7 @@ pub(super) struct SetArgs {
     #[arg(value_name = "KEY=VALUE")]
     what: String,
     /// Takes away what was set of this fault.
-    #[arg(long, env = "BACKBURN_CLEAR")]
+    #[arg(long, env = "BACKBURN_CLEAR", value_parser = FalseyValueParser::new())]
     clear: bool,
 }
 
@@ -122,7 +117,7 @@ pub(super) struct ReloadArgs {
     #[command(flatten)]
     at: ClientArgs,
     /// Also what widens what faults may do, when that was held.
-    #[arg(long, env = "BACKBURN_ACCEPT")]
+    #[arg(long, env = "BACKBURN_ACCEPT", value_parser = FalseyValueParser::new())]
     accept: bool,
 }
 

@@ -310,6 +310,12 @@ impl Control {
         change == Change::Made
     }
 
+    /// Why it was halted, where that came after the halt.
+    pub fn halted_because(&self, reason: &str) {
+        self.whole().drill.give_reason(reason);
+        tracing::warn!(reason, "HALTED for this reason");
+    }
+
     /// Lifts a halt into a pause and deletes the HALT file.
     pub fn rearm(&self, now: Instant, reason: &str) -> Result<Change, Refusal> {
         let mut whole = self.whole();

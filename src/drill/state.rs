@@ -250,6 +250,13 @@ impl Drill {
         self.go(now, State::Halted)
     }
 
+    /// Gives the halt that stands its reason, where that came after it.
+    pub fn give_reason(&mut self, reason: &str) {
+        if let Some(halt) = self.halt.as_mut().filter(|halt| halt.reason.is_empty()) {
+            reason.clone_into(&mut halt.reason);
+        }
+    }
+
     /// Lifts a halt into a pause. `reason` must say something.
     pub fn rearm(&mut self, now: Instant, reason: &str) -> Result<Change, Refusal> {
         if self.state != State::Halted {

@@ -34,6 +34,8 @@ pub(super) struct Service {
     pub(super) title: Option<String>,
     pub(super) url: String,
     pub(super) listen: Option<String>,
+    /// Further keys, with their values, in TOML.
+    pub(super) more: Vec<(&'static str, String)>,
     pub(super) comments: Vec<String>,
 }
 
@@ -214,6 +216,7 @@ impl Service {
         }
         text.push_str(&format!("[services.{}]\n", self.name));
         let mut keys = vec![("url", quoted(&self.url))];
+        keys.extend(self.more.iter().cloned());
         keys.extend(self.listen.as_ref().map(|listen| ("listen", quoted(listen))));
         keys.extend(self.title.as_ref().map(|title| ("title", quoted(title))));
         aligned(&mut text, keys);
@@ -324,7 +327,7 @@ pub(super) fn cap(longest: std::time::Duration) -> Option<String> {
 }
 
 /// A TOML 1.0 string that stands for itself, `${` included.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let text = text.replace("${", "$${");
     // As regular expressions are read best.
     if text.contains('\\') && !text.contains(|c: char| c == '\'' || c.is_control()) {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, Source, Sources, without_passwords};
 use draft::Draft;
 
+pub use draft::quoted;
 pub use envoy::FORMAT as ENVOY_FAULT;
 pub use toxiproxy::FORMAT as TOXIPROXY;
 

@@ -110,6 +110,7 @@ fn proxy(node: &Node, draft: &mut Draft<'_>) -> Result<(), Wrong> {
         title: (name != title).then(|| title.clone()),
         url: format!("http://{upstream}"),
         name: name.clone(),
+        more: Vec::new(),
         comments,
     };
     draft.service(service, upstream_at);

@@ -6,9 +6,9 @@ use super::budgets::{
     Alerts, AtTheEnd, Budget, Closest, Collateral, Composite, Confidence, Exhaustion, Firing, Tier,
     Window,
 };
-use super::live::time;
 use super::view::Slo as Shown;
 use crate::budget::{self, Expected, Exposure, Holt, Line, Member};
+use crate::clock::rfc3339;
 use crate::drill::watch::{Figures, SURE};
 use crate::plan::{Plan, Slo};
 use crate::sli::SloCounts;
@@ -84,7 +84,7 @@ pub(super) fn confidence(counts: &SloCounts) -> Confidence {
 pub(super) fn alerts(slo: &Slo, figures: Option<&Figures>, began: SystemTime) -> Alerts {
     let longest = slo.alerts.tiers.iter().map(|tier| tier.long).max().unwrap_or(0);
     let counted = figures.map_or(0, |figures| figures.seconds).min(longest);
-    let at = |second: u64| time(began + Duration::from_secs(second));
+    let at = |second: u64| rfc3339(began + Duration::from_secs(second));
     let states = figures.into_iter().flat_map(|figures| figures.replay.tiers());
     let tiers = states.map(|(tier, state)| Tier {
         name: tier.name.to_string(),

@@ -15,6 +15,7 @@ use super::view::{
     PhaseFault, PhaseSlo, Reload, Slo, View,
 };
 use crate::budget;
+use crate::clock::rfc3339;
 use crate::drill::control::Standing;
 use crate::drill::reload::{Reloads, Report};
 use crate::drill::state::{Halt as Halted, Position};
@@ -102,7 +103,7 @@ impl Live {
             halt: standing.halt.clone().map(|Halted { by, reason }| Halt { by, reason }),
             over: standing.over,
             pass_through: control.pass_through().map(str::to_owned),
-            began: time(control.began()),
+            began: rfc3339(control.began()),
             elapsed_seconds: standing.elapsed.as_secs_f64(),
             recorded_seconds: recorded.as_secs_f64(),
             ends_in_seconds: longest.map(|max| max.saturating_sub(standing.elapsed).as_secs_f64()),
@@ -156,7 +157,7 @@ impl Live {
                 .notes()
                 .iter()
                 .map(|note| Note {
-                    at: time(note.at),
+                    at: rfc3339(note.at),
                     age_seconds: age(note.at),
                     phase: note.phase.to_string(),
                     text: note.text.clone(),
@@ -422,11 +423,6 @@ fn reload(report: &Report) -> Reload {
         needs_restart: report.changes.needs_restart.clone(),
         errors: errors.collect(),
     }
-}
-
-/// As RFC 3339 has it.
-pub(super) fn time(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map(|when| when.to_string()).unwrap_or_default()
 }
 
 /// How long ago, in seconds; 0 when the clock was set back.

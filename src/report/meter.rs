@@ -127,7 +127,7 @@ fn head(view: &View, canvas: &Canvas) -> Vec<Line> {
 fn course_lines(view: &View, canvas: &Canvas) -> Vec<Line> {
     let (mark, tone, word, remedy) = standing(view, canvas);
     let mut first = Line::new().add(tone, format!("{mark} {word}"));
-    if let Some(halt) = &view.halt {
+    if let Some(halt) = view.halt.as_ref().filter(|_| view.state == "halted") {
         let (by, reason) = (clean(&halt.by), clean(&halt.reason));
         let colon = if reason.is_empty() { "" } else { ": " };
         first = first.add(tone, format!(" by {by}{colon}{reason}"));

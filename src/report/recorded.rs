@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Live;
-use super::live::time;
+use crate::clock::rfc3339;
 use crate::exchange::record::{FORMAT, Record, RecordedTier, Series};
 use crate::plan::Slo as Promised;
 
@@ -14,7 +14,7 @@ impl Live {
         Record {
             backburn_record: FORMAT,
             drill: self.control.drill_id().to_owned(),
-            began: time(self.control.began()),
+            began: rfc3339(self.control.began()),
             seconds: self.control.second(now),
             slos: plan.slos.iter().filter_map(|slo| self.series(slo)).collect(),
         }

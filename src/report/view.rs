@@ -26,8 +26,9 @@ pub struct View {
     pub state: String,
     /// Faults may fire.
     pub injecting: bool,
+    /// A halt has not been lifted; in a drill that is finished, was not.
     pub halted: bool,
-    /// Set while halted.
+    /// That halt.
     pub halt: Option<Halt>,
     /// The drill's time is over: nothing is injected any more, recording goes on.
     pub over: bool,

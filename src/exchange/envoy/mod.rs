@@ -150,12 +150,12 @@ fn services<'d>(
         }
         match documents.iter().find_map(|node| self::cluster(node, cluster)) {
             Some(node) => {
-                if let Some(socket) = node.get("transport_socket") {
-                    let what = format!("TLS towards cluster `{cluster}`");
-                    draft.lost(&mut service.comments, socket.at, &what, "only http is spoken");
-                }
+                let scheme = tls(node, cluster, &mut service, draft);
                 match endpoint(node) {
-                    Some((url, at)) => draft.service(Service { url, ..service }, at),
+                    Some((authority, at)) => {
+                        let url = format!("{scheme}://{authority}");
+                        draft.service(Service { url, ..service }, at);
+                    }
                     None => unknown_url(service, at, draft),
                 }
             }
@@ -164,6 +164,45 @@ fn services<'d>(
         services.push((cluster, name));
     }
     services
+}
+
+/// The scheme a cluster is spoken to with, and what of its TLS is not taken over.
+fn tls(node: &Node, cluster: &str, service: &mut Service, draft: &mut Draft<'_>) -> &'static str {
+    let Some(socket) = node.get("transport_socket") else { return "http" };
+    let config = socket.get("typed_config");
+    let kind = config.and_then(|config| config.get("@type")).and_then(Node::scalar);
+    let name = socket.get("name").and_then(Node::scalar);
+    match kind.or(name).and_then(|kind| kind.rsplit('.').next()) {
+        Some("UpstreamTlsContext" | "tls") => {}
+        Some("RawBuffer" | "raw_buffer") => return "http",
+        other => {
+            let what = format!("transport socket `{}`", other.unwrap_or_default());
+            let why = "http and https are spoken; https is taken here";
+            draft.lost(&mut service.comments, socket.at, &what, why);
+            return "https";
+        }
+    }
+    // Envoy hands on the caller's; here an https service gets its own name otherwise.
+    service.more.push(("host", quoted("keep")));
+    for Entry { key, key_at, value } in config.into_iter().flat_map(Node::entries) {
+        match value.scalar() {
+            _ if key == "@type" => {}
+            Some(sni) if key == "sni" => {
+                service.more.push(("tls", format!("{{ server_name = {} }}", quoted(sni))));
+            }
+            _ => {
+                let what = format!("`{key}` of the TLS towards cluster `{cluster}`");
+                let why = if is(key, "common_tls_context") {
+                    "certificates and whom to believe are in `tls = { ca, cert, key }` of the \
+                     service; without, the system's authorities vouch for it"
+                } else {
+                    "there is no such key in `tls` of a service"
+                };
+                draft.lost(&mut service.comments, *key_at, &what, why);
+            }
+        }
+    }
+    "https"
 }
 
 fn unknown_url(mut service: Service, at: Place, draft: &mut Draft<'_>) {
@@ -184,13 +223,13 @@ fn cluster<'d>(node: &'d Node, name: &str) -> Option<&'d Node> {
     below.into_iter().find_map(|node| cluster(node, name))
 }
 
-/// Where the first of its endpoints is.
+/// Where the first of its endpoints is: host and port.
 fn endpoint(node: &Node) -> Option<(String, Place)> {
     if let Some(socket) = node.get("socket_address") {
         let (address, port) = (socket.get("address")?, socket.get("port_value")?.scalar()?);
         let host = address.scalar()?;
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        return Some((format!("http://{host}:{port}"), address.at));
+        return Some((format!("{host}:{port}"), address.at));
     }
     let below = node.entries().iter().map(|entry| &entry.value).chain(node.items());
     below.into_iter().find_map(endpoint)
