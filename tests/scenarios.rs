@@ -312,7 +312,8 @@ const SEND: usize = 4;
 fn calm(answers: &[Vec<Value>], but: &[usize]) {
     for (kind, answers) in answers.iter().enumerate().filter(|(kind, _)| !but.contains(kind)) {
         let well = |answer: &Value| answer["status"] == 200 && answer["fault"].is_null();
-        assert_eq!(count(answers, well), 80, "kind {kind}");
+        let odd: Vec<_> = answers.iter().filter(|answer| !well(answer)).collect();
+        assert!(odd.is_empty(), "kind {kind}: {odd:?}");
     }
 }
 

@@ -274,9 +274,14 @@ def soak(instance, options):
         except ConnectionResetError:
             pass
         sock.close()
+    for share in (11, 10):
+        instance.write(share)
+        time.sleep(5)
     instance.quiet()
-    descriptors, threads, _ = instance.of_process()
     counted = instance.metric("http_server_request_duration_seconds_count")
+    reloaded = instance.metric("backburn_scenario_reloads_total", 'result="applied"')
+    time.sleep(2)
+    descriptors, threads, _ = instance.of_process()
     begun = time.monotonic()
     until = begun + 60 * options.minutes
     mine, theirs = multiprocessing.Pipe()
@@ -310,7 +315,7 @@ def soak(instance, options):
         time.sleep(1)
     same("descriptors, before", now[0], descriptors)
     same("threads, before", now[1], threads)
-    same("reloads, written", instance.metric("backburn_scenario_reloads_total", 'result="applied"'), reloads)
+    same("reloads, written", instance.metric("backburn_scenario_reloads_total", 'result="applied"') - reloaded, reloads)
     same("held", instance.metric("backburn_held_requests"), 0)
     # The first tenth is warming up.
     memory = memory[len(memory) // 10:]
