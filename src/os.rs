@@ -19,6 +19,19 @@ pub fn raise_file_limit() -> Option<u64> {
     if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current }
 }
 
+/// Keeps what has not been sent yet out of the kernel's memory, but for this much: a socket takes no
+/// more until its peer does. The kernel would hold megabytes for every caller that reads slowly, and
+/// end connections, anybody's, when all together reach its limit. What is under way is not touched.
+#[cfg(target_os = "linux")]
+pub fn hold_little_unsent(stream: &TcpStream) {
+    const UNSENT: u32 = 128 * 1024;
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+}
+
+/// Elsewhere the kernel's own limits have to do.
+#[cfg(not(target_os = "linux"))]
+pub fn hold_little_unsent(_: &TcpStream) {}
+
 /// Waits until the peer has closed its side (FIN or RST), reading nothing: unread body and
 /// pipelined requests stay where they are.
 ///

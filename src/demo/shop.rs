@@ -18,6 +18,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -72,6 +73,9 @@ pub async fn serve(checkout: TcpListener, payments: TcpListener, shop: Shop) -> 
         flaky: AtomicU64::new(0),
     });
     let back = Arc::new(Payments { takes: shop.charge_takes, charges: Mutex::default() });
+    // Its large bodies would lie in the kernel's memory, megabytes for each caller that is slow.
+    let little = |stream: &mut tokio::net::TcpStream| crate::os::hold_little_unsent(stream);
+    let (checkout, payments) = (checkout.tap_io(little), payments.tap_io(little));
     tokio::try_join!(async { axum::serve(checkout, checkout_router(front)).await }, async {
         axum::serve(payments, payments_router(back)).await
     },)?;

@@ -156,6 +156,7 @@ pub async fn connect(
             Ok(stream) => {
                 // Without it, small writes wait for the peer's delayed acknowledgement (40 ms).
                 let _ = stream.set_nodelay(true);
+                crate::os::hold_little_unsent(&stream);
                 return Ok((stream, *address));
             }
             Err(error) => trouble = Trouble::connecting(error),

@@ -53,6 +53,7 @@ pub async fn connection(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { stream, port, permit: _permit, counted: _counted } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let _ = stream.set_nodelay(true);
+    crate::os::hold_little_unsent(&stream);
     let (conn, socket) = Conn::open(stream, &worker.sweep);
     let _listed = worker.sweep.list(&conn);
     let mut speaking = Box::pin(speak(Rc::clone(&worker), Rc::clone(&conn), socket, port));

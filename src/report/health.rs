@@ -171,15 +171,15 @@ pub(super) fn bill(slo: &Slo, it: &str) -> String {
     }
 }
 
-/// Where the faults were, when all is organic and they were on other services: " (no fault here;
-/// payments is faulted)". Whether those services are behind this one is not known.
+/// Where the faults were, when all is organic and they were on other services: " (no fault hit
+/// it; payments was faulted)". Whether those services are behind this one is not known.
 pub(super) fn elsewhere(slo: &Slo, view: &View) -> String {
     let services = view.faulted_elsewhere(slo);
     if services.is_empty() || slo.organic == 0 || slo.organic < slo.bad {
         return String::new();
     }
-    let be = if services.len() == 1 { "is" } else { "are" };
-    format!(" (no fault here; {} {be} faulted)", words::clean(&services.join(" and ")))
+    let were = if services.len() == 1 { "was" } else { "were" };
+    format!(" (no fault hit it; {} {were} faulted)", words::clean(&services.join(" and ")))
 }
 
 /// Whose fault a bad event was, in the order they are always told.

@@ -117,7 +117,7 @@ fn nobody(slo: &Slo, dialect: &str) -> Option<String> {
         ));
     }
     Some(format!(
-        "Nobody would have been told: {} of {dialect} came to {} of firing.",
+        "No alert would have fired: the nearest, {} of {dialect}, came to {} of its threshold.",
         clean(&closest.tier),
         // Not 100 %: it did not fire.
         words::budget_share(near.min(0.9994))

@@ -100,10 +100,10 @@ fn who_would_have_been_told() {
     slo.alerts.closest.as_mut().unwrap().pressure_ratio = 0.930_060;
     assert_eq!(
         paged(&slo).unwrap(),
-        "Nobody would have been told: page-quick of sloth-28d came to 93.0% of firing."
+        "No alert would have fired: the nearest, page-quick of sloth-28d, came to 93.0% of its threshold."
     );
     slo.alerts.closest.as_mut().unwrap().pressure_ratio = 1.0;
-    assert!(paged(&slo).unwrap().contains("came to 99.9% of firing"));
+    assert!(paged(&slo).unwrap().contains("came to 99.9% of its threshold"));
     slo.alerts.tiers[0].state = "impossible".to_owned();
     assert!(paged(&slo).unwrap().starts_with("Nobody is ever paged"));
     slo.alerts.closest = None;

@@ -5,7 +5,7 @@ usage: websocket_cut.py URL MESSAGES SIZE
 Sends so many messages at once, each of its number and padding, then reads until the connection is
 over. Prints: echoed (how many came back whole and in order), code (of the Close frame that came;
 null: none did), open_s and first_s (until the handshake was done; from then to the first echo),
-all_s (from then to the last), over_s (from then to the end).
+all_s (from then to the last), over_s (from before the handshake to the end).
 """
 import json
 import sys
@@ -38,5 +38,5 @@ try:
             socket.close()
 except ConnectionClosed as closed:
     seen["code"] = closed.rcvd and closed.rcvd.code
-seen["over_s"] = time.monotonic() - opened
+seen["over_s"] = time.monotonic() - began
 print(json.dumps(seen))
