@@ -44,12 +44,9 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::close;
 
     const WINDOW: Duration = Duration::from_secs(28 * 86_400);
-
-    fn close(a: f64, b: f64) {
-        assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
-    }
 
     fn allowance(percent: u32) -> Allowance {
         Allowance(Share::from_billionths(percent * 10_000_000).unwrap())

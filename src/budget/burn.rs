@@ -69,15 +69,12 @@ pub fn time_to_exhaustion(burn_rate: f64, remaining: f64, window: Duration) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::close;
 
     const WINDOW: Duration = Duration::from_secs(28 * 86_400);
 
     fn share(billionths: u32) -> Share {
         Share::from_billionths(billionths).unwrap()
-    }
-
-    fn close(a: f64, b: f64) {
-        assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
     }
 
     /// The vectors of the design: V1 to V8.

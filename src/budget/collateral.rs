@@ -78,10 +78,7 @@ impl Collateral {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(a: f64, b: f64) {
-        assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
-    }
+    use crate::budget::close;
 
     /// V19.
     #[test]

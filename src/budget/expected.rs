@@ -46,10 +46,7 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(a: f64, b: f64) {
-        assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
-    }
+    use crate::budget::close;
 
     /// V23: two minutes of nothing, five of 10 % that all fail, five of 5 % of which 40 % fail.
     #[test]

@@ -102,10 +102,7 @@ fn mean_of(k: f64, chance: f64, z: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(a: f64, b: f64) {
-        assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
-    }
+    use crate::budget::close;
 
     /// Slo-maths 2.11.
     #[test]

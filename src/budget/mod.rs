@@ -34,3 +34,9 @@ pub use slices::{Empty, Slice, Sliced, occurrences, ratio_mean, sliced};
 pub use tier::{Dialect, Factor, Severity, Tier};
 pub use trend::{Holt, Line, ewma};
 pub use verdict::{Verdict, judged, needed};
+
+/// To the six digits of the reference's vectors.
+#[cfg(test)]
+pub(crate) fn close(a: f64, b: f64) {
+    assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
+}

@@ -76,13 +76,10 @@ pub fn occurrences(slices: &[Slice]) -> Sliced {
 mod tests {
     use super::*;
     use crate::budget::burn_rate;
+    use crate::budget::close;
 
     fn share(billionths: u32) -> Share {
         Share::from_billionths(billionths).unwrap()
-    }
-
-    fn close(a: f64, b: f64) {
-        assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
     }
 
     /// V15.

@@ -192,10 +192,7 @@ fn pyrra(window: u64) -> Vec<Tier> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(a: f64, b: f64) {
-        assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
-    }
+    use crate::budget::close;
 
     fn factors(dialect: Dialect) -> Vec<f64> {
         let tiers = dialect.tiers(Duration::from_secs(28 * DAY));

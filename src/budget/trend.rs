@@ -76,10 +76,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(a: f64, b: f64) {
-        assert!((a - b).abs() <= 5e-7, "{a} is not {b}");
-    }
+    use crate::budget::close;
 
     const CONSUMED: [f64; 10] = [0.0, 0.1, 0.3, 0.7, 1.1, 1.7, 2.3, 2.9, 3.7, 4.5];
 

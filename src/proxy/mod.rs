@@ -22,6 +22,7 @@ pub mod serve;
 pub mod shape;
 pub mod sips;
 pub mod sweep;
+pub mod through;
 pub mod timer;
 pub mod tls;
 pub mod treatment;

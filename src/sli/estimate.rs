@@ -62,7 +62,8 @@ impl Harms {
             let routes: Vec<(usize, &Route)> =
                 routes.filter(|(_, route)| route.slos.contains(&(id as SloId))).collect();
             for (fault_id, fault) in plan.phases.iter().flat_map(|phase| &phase.faults) {
-                let on = routes.iter().find(|(_, route)| route.faults.contains(fault_id));
+                let on =
+                    routes.iter().find(|(_, route)| route.faults.binary_search(fault_id).is_ok());
                 if let Some((route, _)) = on {
                     let harm = || harm(slo, *route as RouteId, fault);
                     known.entry((id, address(fault))).or_insert_with(harm);
@@ -114,7 +115,7 @@ impl Harms {
         }
         let active = part.phase.faults.iter().filter(|(_, fault)| fault.enabled);
         let mut by_stream: BTreeMap<&Arc<str>, f64> = BTreeMap::new();
-        for (_, fault) in active.filter(|(fault, _)| route.faults.contains(fault)) {
+        for (_, fault) in active.filter(|(fault, _)| route.faults.binary_search(fault).is_ok()) {
             let Some(harm) = self.known.get(&(slo, address(fault))) else { continue };
             without.extend_from_slice(&harm.without);
             let hit = hits(fault, part, rate, without);
