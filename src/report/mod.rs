@@ -19,3 +19,6 @@ pub mod words;
 pub use line::Canvas;
 pub use live::Live;
 pub use view::View;
+
+#[cfg(test)]
+mod damaged_tests;

@@ -212,7 +212,6 @@ fn schema_and_reference_know_every_table() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
     #[test]
     fn no_text_panics(text in "(?s).{0,200}") {
         let (scenario, notes) = one(&text, &[]);
