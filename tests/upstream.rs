@@ -24,8 +24,10 @@ struct Case {
     id: String,
     answer: String,
     then: String,
-    status: Vec<u16>,
+    status: u16,
     error: Option<String>,
+    #[serde(default)]
+    head: bool,
     #[serde(default)]
     cut: bool,
     #[serde(default)]
@@ -73,13 +75,14 @@ fn check(number: usize, case: &Case, proxy: &Program) -> Result<(), String> {
     let class = if case.good { "outcome=\"good\"" } else { "cause=\"organic\"" };
     let (all, of_class) = (events(proxy, ""), events(proxy, class));
     let mut stream = connect(proxy);
-    let request = format!("GET /{number} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    let method = if case.head { "HEAD" } else { "GET" };
+    let request = format!("{method} /{number} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let (text, closed) = read(&mut stream, |_| false);
     if !closed {
         return Err(format!("still open after {text:?}"));
     }
-    if !case.status.contains(&crate::support::status_of(&text)) {
+    if crate::support::status_of(&text) != case.status {
         return Err(format!("answered {text:?}"));
     }
     let lower = text.to_ascii_lowercase();
@@ -116,7 +119,8 @@ fn the_corpus_of_services() {
         corpus.iter().map(|case| (bytes(&case.answer), case.then.clone())).collect();
     let url = service(move |mut stream| {
         let Some(head) = head(&mut stream) else { return };
-        let number: usize = head[5..].split(' ').next().unwrap().parse().unwrap();
+        let number: usize =
+            head.split_once('/').unwrap().1.split(' ').next().unwrap().parse().unwrap();
         let (answer, then) = &cases[number];
         let _ = stream.write_all(answer);
         match &**then {

@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::admit::Refusal;
+use super::heads::Heads;
 use super::sweep::{Patience, Sweep, Tick};
 use crate::fault::How;
 
@@ -35,6 +37,12 @@ pub struct Conn {
     flushing: RefCell<Vec<Waker>>,
     progress: Progress,
     order: Cell<Order>,
+    /// Of HTTP/1: what the bytes say beside what hyper makes of them.
+    heads: RefCell<Heads>,
+    /// Heads that hyper has handed on.
+    handed: Cell<u32>,
+    /// Why a head was kept from hyper.
+    refused: Cell<Option<Refusal>>,
     /// Of the connection's own task.
     waker: RefCell<Option<Waker>>,
 }
@@ -147,6 +155,9 @@ impl Conn {
                 blocked: Cell::new(0),
             },
             order: Cell::new(Order::GoOn),
+            heads: RefCell::default(),
+            handed: Cell::new(0),
+            refused: Cell::new(None),
             waker: RefCell::new(None),
         });
         (Rc::clone(&conn), Socket { read, conn })
@@ -164,12 +175,37 @@ impl Conn {
     /// A request's head has arrived on it.
     pub fn begin(&self) {
         self.flags.begun.set(true);
+        self.handed.set(self.handed.get().saturating_add(1));
         self.progress.head.set(0);
         self.progress.quiet.set(self.progress.clock.now());
     }
 
     pub fn has_begun(&self) -> bool {
         self.flags.begun.get()
+    }
+
+    /// Looks at bytes that hyper is about to read; whether it may. One that comes behind others
+    /// still in progress it has to refuse itself, in its own words.
+    pub fn sees(&self, bytes: &[u8]) -> bool {
+        let mut heads = self.heads.borrow_mut();
+        let alone = self.progress.active.get() == 0 && self.handed.get() == heads.ended();
+        match heads.see(bytes) {
+            Some(refusal) if alone && self.handed.get() == heads.ended() => {
+                self.refused.set(Some(refusal));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Why the head that came last was kept from hyper.
+    pub fn refused(&self) -> Option<Refusal> {
+        self.refused.get()
+    }
+
+    /// Why the head that was handed on last goes no further, where hyper cannot tell.
+    pub fn refuses(&self) -> Option<Refusal> {
+        self.heads.borrow().refuses(self.handed.get())
     }
 
     /// Counts a request as in progress until the guard is dropped.
@@ -227,6 +263,7 @@ impl Conn {
     /// It is no longer HTTP: silence is nobody's fault.
     pub fn tunnels(&self) {
         self.flags.tunnel.set(true);
+        self.heads.borrow_mut().lose();
     }
 
     /// Closing it must not destroy an answer that the client, still sending, has not read.
