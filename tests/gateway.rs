@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::recorder::{Recorder, Seen};
 pub(crate) use crate::support::SLO;
-use crate::support::{Program, host, proxy};
+use crate::support::{Program, dial, host, proxy};
 
 pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -99,7 +99,7 @@ pub(crate) fn answers(text: &str) -> Vec<u16> {
 }
 
 pub(crate) fn connect(proxy: &Program) -> TcpStream {
-    TcpStream::connect(host(&proxy.url("proxy"))).unwrap()
+    dial(host(&proxy.url("proxy")))
 }
 
 /// SLI events so far, and those left out, by reason.

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+
+use crate::support::bounded;
 
 /// One request as it came; `whole`: its end was seen.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ impl Recorder {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let keep = Arc::clone(&keep);
-                std::thread::spawn(move || serve(stream.unwrap(), answer, &keep));
+                std::thread::spawn(move || serve(bounded(stream.unwrap()), answer, &keep));
             }
         });
         Self { url, seen }
@@ -47,7 +48,6 @@ impl Recorder {
 }
 
 fn serve(mut stream: TcpStream, answer: &[u8], seen: &Mutex<Vec<Seen>>) {
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut buffer = Vec::new();
     loop {
         let length = loop {
