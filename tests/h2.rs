@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::gateway::{OK, SLO, connect};
 use crate::recorder::Recorder;
-use crate::support::{Program, proxy};
+use crate::support::{Program, bounded, proxy};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -16,6 +16,7 @@ const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -423,4 +424,105 @@ fn idle_connections_are_sent_away() {
     assert_eq!(h2.verdict(), "200");
     let goaway = h2.until(|frame| frame.kind == GOAWAY).unwrap();
     assert_eq!(goaway.code(), 0);
+}
+
+/// A large body, so that there is always more of it.
+fn large() -> Recorder {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 8 << 20);
+    Recorder::start(Vec::leak([head.as_bytes(), &vec![b'x'; 8 << 20]].concat()))
+}
+
+/// How often a stall was counted: as a refusal, as no event, as an event, as a caller that left.
+fn stalls(proxy: &Program) -> [u64; 4] {
+    let excluded = |reason: &str| {
+        proxy.metric("backburn_slo_excluded_events_total", &[&format!("reason=\"{reason}\"")])
+    };
+    [
+        proxy.metric("backburn_refused_total", &["reason=\"write_stall\""]),
+        excluded("refused"),
+        proxy.metric("backburn_slo_events_total", &[]),
+        excluded("client_gone"),
+    ]
+}
+
+/// Windows as wide as they get, through a socket that takes next to nothing.
+fn wide(proxy: &Program, streams: u32) -> H2 {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address: std::net::SocketAddr = crate::support::host(&proxy.url("proxy")).parse().unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut h2 = H2 { stream: bounded(TcpStream::from(socket)), buffer: Vec::new() };
+    let open = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    let wider = frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    h2.send(&[PREFACE, &open, &wider].concat());
+    h2.send(&(0..streams).flat_map(|n| get(2 * n + 1, &[])).collect::<Vec<u8>>());
+    h2
+}
+
+/// The connection takes nothing: each of its requests is counted, once, however the sweep comes to
+/// it first; none is the service's failure, or a caller that left.
+#[test]
+fn a_connection_that_stalls() {
+    let upstream = large();
+    let scenario = format!("[proxy]\ntimeouts = {{ write_stall = \"500ms\" }}\n{SLO}")
+        .replace("availability = {}", "availability = { abandoned_after = \"1ms\" }");
+    let proxy = proxy(&scenario, &upstream.url, &[]);
+    let mut all = 0;
+    for streams in [1, 1, 1, 5, 20] {
+        let mut held = wide(&proxy, streams);
+        all += u64::from(streams);
+        proxy.until("cut", |proxy| stalls(proxy)[1] == all);
+        proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+        // And so is its connection, when it has been heard out.
+        let _ = held.stream.read_to_end(&mut Vec::new());
+        assert_eq!(stalls(&proxy), [all, all, 0, 0], "{streams} streams");
+    }
+}
+
+/// All of an answer is handed over but what does not fit into the window: it has been given, and
+/// counts so; the connection ends all the same when it has idled.
+#[test]
+fn the_last_byte_is_never_taken() {
+    let upstream = Recorder::start(OK);
+    let scenario =
+        format!("[proxy]\ntimeouts = {{ write_stall = \"500ms\", idle = \"500ms\" }}\n{SLO}");
+    let proxy = proxy(&scenario, &upstream.url, &[]);
+    let mut h2 = H2::open(&proxy, &[0, 4, 0, 0, 0, 1]);
+    h2.send(&get(1, &[]));
+    let data = h2.until(|frame| frame.kind == DATA).unwrap();
+    assert_eq!((data.flags & END_STREAM, &*data.payload), (0, &b"o"[..]));
+    let goaway = h2.until(|frame| frame.kind == GOAWAY).unwrap();
+    assert_eq!(goaway.code(), 0);
+    assert!(h2.until(|frame| frame.kind == DATA).is_none(), "closed");
+    assert_eq!(stalls(&proxy), [1, 0, 1, 0]);
+    assert_eq!(proxy.metric("backburn_slo_events_total", &["outcome=\"good\""]), 1);
+}
+
+/// Half of the callers leave just when the others are cut: whoever is first, each is counted once.
+#[test]
+fn leaving_as_one_is_cut() {
+    const STREAMS: u32 = 50;
+    let upstream = large();
+    // Nobody who leaves is a failure.
+    let scenario = format!("[proxy]\ntimeouts = {{ write_stall = \"500ms\" }}\n{SLO}")
+        .replace("availability = {}", "availability = { abandoned_after = \"10m\" }");
+    let proxy = proxy(&scenario, &upstream.url, &[]);
+    for wait in [500, 650, 700, 750, 800, 1_000] {
+        let before = stalls(&proxy);
+        let mut h2 = H2::open(&proxy, &[0, 4, 0, 0, 0, 0]);
+        h2.send(&(0..STREAMS).flat_map(|n| get(2 * n + 1, &[])).collect::<Vec<u8>>());
+        std::thread::sleep(Duration::from_millis(wait));
+        let cancel = |n: u32| frame(RESET, 0, 2 * n + 1, &8_u32.to_be_bytes());
+        h2.send(&(0..STREAMS).step_by(2).flat_map(cancel).collect::<Vec<u8>>());
+        proxy.until("over", |proxy| {
+            let now = stalls(proxy);
+            proxy.metric("http_server_active_requests", &[]) == 0
+                && now[1] + now[3] == before[1] + before[3] + u64::from(STREAMS)
+        });
+        let now = stalls(&proxy);
+        assert_eq!(now[0], now[1], "each that was cut is no event");
+        assert!(now[0] - before[0] >= u64::from(STREAMS / 2), "{now:?} after {before:?}");
+        assert_eq!(now[2], 0);
+    }
 }

@@ -58,6 +58,7 @@ struct Flags {
     multiplexed: Cell<bool>,
     tunnel: Cell<bool>,
     linger: Cell<bool>,
+    stalled: Cell<bool>,
 }
 
 /// What the connection last did, in ticks; 0: not so just now.
@@ -72,6 +73,8 @@ struct Progress {
     head: Cell<Tick>,
     /// Since when the client takes nothing.
     blocked: Cell<Tick>,
+    /// Since when it is to end.
+    finishing: Cell<Tick>,
 }
 
 /// What the connection's task is to do.
@@ -153,6 +156,7 @@ impl Conn {
                 quiet: Cell::new(clock.now()),
                 head: Cell::new(0),
                 blocked: Cell::new(0),
+                finishing: Cell::new(0),
             },
             order: Cell::new(Order::GoOn),
             heads: RefCell::default(),
@@ -212,6 +216,21 @@ impl Conn {
     pub fn enter(self: &Rc<Self>) -> Presence {
         self.progress.active.set(self.progress.active.get() + 1);
         Presence(Rc::clone(self))
+    }
+
+    /// A stream of it was cut since its client took nothing.
+    pub fn has_stalled(&self) {
+        self.flags.stalled.set(true);
+    }
+
+    /// Requests in progress on it.
+    pub fn active(&self) -> u32 {
+        self.progress.active.get()
+    }
+
+    /// Whether a cut is counted as the connection's own: not where it is one of its requests'.
+    pub fn is_cut_alone(&self) -> bool {
+        self.active() == 0 && !self.flags.stalled.get()
     }
 
     /// How the connection is closed, whenever that is.
@@ -290,6 +309,10 @@ impl Conn {
             return;
         }
         self.order.set(order);
+        let Progress { finishing, clock, .. } = &self.progress;
+        if order == Order::Finish && finishing.get() == 0 {
+            finishing.set(clock.now());
+        }
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -347,6 +370,10 @@ impl Conn {
         }
         if progress.active.get() > 0 || self.flags.tunnel.get() {
             return None;
+        }
+        // All that is left for it to do is to hand over what it has.
+        if over(progress.finishing.get(), patience.write_stall) {
+            return Some(Overdue::WriteStall);
         }
         let quiet = progress.quiet.get();
         if progress.head.get() != 0 {

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::conn::Conn;
 use super::sweep::Watch;
 use super::worker::Worker;
 
@@ -42,12 +43,13 @@ impl Flow {
 #[derive(Debug, Clone)]
 pub struct Streams {
     worker: Rc<Worker>,
+    conn: Rc<Conn>,
     next: Rc<RefCell<Option<Rc<Flow>>>>,
 }
 
 impl Streams {
-    pub fn of(worker: &Rc<Worker>) -> Self {
-        Self { worker: Rc::clone(worker), next: Rc::default() }
+    pub fn of(worker: &Rc<Worker>, conn: &Rc<Conn>) -> Self {
+        Self { worker: Rc::clone(worker), conn: Rc::clone(conn), next: Rc::default() }
     }
 
     /// The flow of the stream that is about to be run.
@@ -64,7 +66,7 @@ where
 {
     fn execute(&self, future: F) {
         let flow = self.next.borrow_mut().take();
-        let worker = Rc::clone(&self.worker);
+        let (worker, conn) = (Rc::clone(&self.worker), Rc::clone(&self.conn));
         tokio::task::spawn_local(async move {
             let mut future = Box::pin(future);
             let stalled = poll_fn(|context| {
@@ -77,8 +79,13 @@ where
                 }
             });
             if stalled.await {
-                worker.stage().books.refused(worker.id, "write_stall");
+                conn.has_stalled();
+                let before = conn.active();
                 worker.cut("write_stall", || drop(future));
+                // What was no request any more nobody else counts.
+                if conn.active() == before {
+                    worker.stage().books.refused(worker.id, "write_stall");
+                }
             }
         });
     }

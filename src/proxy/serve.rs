@@ -229,7 +229,7 @@ where
     const WINDOWS: u32 = 1024 * 1024;
     conn.multiplexed();
     let limits = worker.stage().plan.proxy.limits;
-    let streams = Streams::of(&worker);
+    let streams = Streams::of(&worker, &conn);
     let entrance = Entrance::new(&conn, port);
     let service = service_fn(|request| {
         let flow = streams.open();
