@@ -67,12 +67,27 @@ fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
 }
 
-struct H2 {
+pub(crate) struct H2 {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl H2 {
+    /// A stream's whole window of an answer that is longer, for each of so many streams.
+    pub(crate) fn stalled(proxy: &Program, path: &str, streams: u32) -> Self {
+        const WINDOW: usize = 65_535;
+        let mut h2 = Self::open(proxy, &[]);
+        h2.send(&frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes()));
+        let asked = fields(&[PSEUDO[0], PSEUDO[1], (":path", path), PSEUDO[3]]);
+        let ask = |n| frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &asked);
+        h2.send(&(0..streams).flat_map(ask).collect::<Vec<u8>>());
+        let mut taken = 0;
+        while taken < WINDOW * streams as usize {
+            taken += h2.until(|frame| frame.kind == DATA).unwrap().payload.len();
+        }
+        h2
+    }
+
     fn open(proxy: &Program, settings: &[u8]) -> Self {
         let mut stream = connect(proxy);
         stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat()).unwrap();

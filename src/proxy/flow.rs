@@ -3,9 +3,11 @@
 //! future to the executor: that future, dropped, resets this one stream and leaves the connection
 //! to the others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use super::conn::Conn;
@@ -16,6 +18,10 @@ use super::worker::Worker;
 #[derive(Debug)]
 pub struct Flow {
     watch: Watch,
+    /// Something lies ready that it has not taken.
+    waits: Cell<bool>,
+    /// All who take nothing just now.
+    blocked: Arc<AtomicUsize>,
 }
 
 impl Flow {
@@ -24,17 +30,34 @@ impl Flow {
         let watch = worker.sweep.watch(limit);
         // There is nothing to take yet.
         watch.rest();
-        Rc::new(Self { watch })
+        let blocked = Arc::clone(worker.sweep.blocked());
+        Rc::new(Self { watch, waits: Cell::new(false), blocked })
     }
 
     /// Something lies ready for the caller.
     pub fn given(&self) {
         self.watch.restart();
+        if !self.waits.replace(true) {
+            self.blocked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The caller has room for more.
+    pub fn has_room(&self) {
+        if self.waits.replace(false) {
+            self.blocked.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// The caller has taken all there was.
     pub fn taken(&self) {
         self.watch.rest();
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.has_room();
     }
 }
 

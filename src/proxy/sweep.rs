@@ -101,7 +101,8 @@ impl Sweep {
         })
     }
 
-    /// How many connections wait for their clients to take something.
+    /// How many connections, and streams on those that are shared, wait for their clients to take
+    /// something.
     pub fn blocked(&self) -> &Arc<AtomicUsize> {
         &self.blocked
     }
