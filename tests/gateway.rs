@@ -103,7 +103,7 @@ pub(crate) fn connect(proxy: &Program) -> TcpStream {
 }
 
 /// SLI events so far, and those left out, by reason.
-fn events(proxy: &Program) -> (usize, String) {
+pub(crate) fn events(proxy: &Program) -> (usize, String) {
     let (_, text) = proxy.admin("GET", "/metrics", "");
     let samples = |name: &'static str| text.lines().filter(move |line| line.starts_with(name));
     let count = |line: &str| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap();
