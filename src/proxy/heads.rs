@@ -136,15 +136,14 @@ impl Heads {
     fn take(&mut self, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.at {
-            At::Start if line.is_empty() => {}
+            // An empty one before a head, or what ends the data of a chunk.
+            At::Start | At::ChunkSize if line.is_empty() => {}
             At::Start => {
                 self.at = At::Fields;
                 self.fields = Fields::default();
             }
             At::Fields if line.is_empty() => self.head_ended(),
             At::Fields => self.field(line),
-            // What ends the data of a chunk.
-            At::ChunkSize if line.is_empty() => {}
             At::ChunkSize => self.chunk(line),
             At::Trailers if line.is_empty() => self.at = At::Start,
             At::Trailers | At::Body(_) | At::Chunk(_) | At::Lost => {}
