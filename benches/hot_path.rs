@@ -98,5 +98,28 @@ fn decide(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, routes, decide);
+/// What a request over HTTP/1 pays for being looked at before hyper reads it.
+fn heads(criterion: &mut Criterion) {
+    let small = "GET /128 HTTP/1.1\r\nHost: 127.0.0.1:8900\r\n\r\n".to_owned();
+    let browsers = format!(
+        "GET /api/items?page=2 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: {}\r\nAccept: {}\r\n\
+         Accept-Language: en\r\nAccept-Encoding: gzip, br\r\nReferer: https://shop.example/\r\n\
+         Cookie: {}\r\nConnection: keep-alive\r\nCache-Control: no-cache\r\n\r\n",
+        "m".repeat(110),
+        "a".repeat(80),
+        "c".repeat(200)
+    );
+    let upload = format!(
+        "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 16384\r\n\r\n{}",
+        "x".repeat(16_384)
+    );
+    for (name, text) in [("small", small), ("a browser's", browsers), ("16 KiB", upload)] {
+        let mut heads = backburn::proxy::heads::Heads::default();
+        criterion.bench_function(&format!("heads/{name}"), |bench| {
+            bench.iter(|| heads.see(std::hint::black_box(text.as_bytes())));
+        });
+    }
+}
+
+criterion_group!(benches, routes, decide, heads);
 criterion_main!(benches);

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Program, SLO, host, proxy, shop};
+use crate::support::{Program, SLO, accept, dial, host, proxy, shop};
 
 fn abort(how: &str) -> (Program, Program) {
     let shop = shop();
@@ -15,7 +15,7 @@ fn abort(how: &str) -> (Program, Program) {
 
 fn send(proxy: &Program, request: &[u8]) -> TcpStream {
     let url = proxy.url("proxy");
-    let mut stream = TcpStream::connect(host(&url)).unwrap();
+    let mut stream = dial(host(&url));
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request).unwrap();
     stream
@@ -117,7 +117,7 @@ fn raw_upstream(
     let (sent, received) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         // One connection is all these tests make.
-        let (mut stream, _) = listener.accept().unwrap();
+        let mut stream = accept(&listener);
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut seen = Vec::new();
         let mut piece = [0; 4096];

@@ -11,7 +11,7 @@ use statrs::distribution::{
 };
 
 use crate::faults::{OK, Service};
-use crate::support::{Holding, Program, host, proxy};
+use crate::support::{Holding, Program, dial, host, proxy};
 
 /// Each distribution's delays.
 const DELAYS: usize = 2_000;
@@ -67,7 +67,7 @@ struct Caller {
 
 impl Caller {
     fn new(proxy: &Program, path: &str) -> Self {
-        let stream = TcpStream::connect(host(&proxy.url("proxy"))).unwrap();
+        let stream = dial(host(&proxy.url("proxy")));
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Self { stream, request: format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n") }

@@ -130,7 +130,7 @@ fn a_halt_by_the_api_halts() {
     }
     // A body that is announced and does not come.
     let head = "POST /api/v1/drill/halt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n";
-    let mut stream = std::net::TcpStream::connect(crate::support::host(&url)).unwrap();
+    let mut stream = crate::support::dial(crate::support::host(&url));
     stream.write_all(head.as_bytes()).unwrap();
     proxy.until("halted", |proxy| proxy.metric("backburn_halted", &[]) == 1);
     let mut answer = [0; 15];

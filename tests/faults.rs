@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::support::{Program, SLO, host, proxy};
+use crate::support::{Program, SLO, dial, host, proxy};
 
 /// A service that answers every request with the same bytes and tells what it was sent.
 pub(crate) struct Service {
@@ -81,7 +81,7 @@ pub(crate) fn faulted(inject: &str, service: &Service) -> Program {
 
 pub(crate) fn send(proxy: &Program, request: &[u8]) -> TcpStream {
     let url = proxy.url("proxy");
-    let mut stream = TcpStream::connect(host(&url)).unwrap();
+    let mut stream = dial(host(&url));
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(request).unwrap();
     stream

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::recorder::{Recorder, Seen};
 pub(crate) use crate::support::SLO;
-use crate::support::{Program, host, proxy};
+use crate::support::{Program, dial, host, proxy};
 
 pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,13 +24,18 @@ struct Corpus {
 struct Case {
     id: String,
     send: String,
+    /// The answers, in order; none: closed without one.
     status: Vec<u16>,
-    /// Whole requests that the service has seen.
+    /// What the last of them says in `x-backburn-error`.
+    error: Option<String>,
+    /// Whole requests that the service has seen; as many are SLI events.
     #[serde(default)]
     upstream: usize,
     /// It may have seen the beginning of one.
     #[serde(default)]
     partial: bool,
+    /// Why a request that was let in is no event.
+    excluded: Option<String>,
     #[serde(default)]
     sees: Vec<String>,
     #[serde(default)]
@@ -39,12 +44,6 @@ struct Case {
     open: bool,
     #[serde(default)]
     fin: bool,
-    #[serde(default = "one")]
-    answers: usize,
-}
-
-fn one() -> usize {
-    1
 }
 
 /// The bytes of a row: one a character, `{a*3}` spelled out.
@@ -100,42 +99,69 @@ pub(crate) fn answers(text: &str) -> Vec<u16> {
 }
 
 pub(crate) fn connect(proxy: &Program) -> TcpStream {
-    TcpStream::connect(host(&proxy.url("proxy"))).unwrap()
+    dial(host(&proxy.url("proxy")))
+}
+
+/// SLI events so far, and those left out, by reason.
+pub(crate) fn events(proxy: &Program) -> (usize, String) {
+    let (_, text) = proxy.admin("GET", "/metrics", "");
+    let samples = |name: &'static str| text.lines().filter(move |line| line.starts_with(name));
+    let count = |line: &str| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap();
+    let counted = samples("backburn_slo_events_total{").map(count).sum();
+    (counted, samples("backburn_slo_excluded_events_total{").collect::<Vec<_>>().join("\n"))
 }
 
 fn check(case: &Case, proxy: &Program, upstream: &Recorder) -> Result<(), String> {
-    let events = || proxy.metric("backburn_slo_events_total", &[]) as usize;
-    let before = events();
+    let before = events(proxy);
     let mut stream = connect(proxy);
     // It may answer and close before all is sent.
     let _ = stream.write_all(&bytes(&case.send));
     if case.fin {
         let _ = stream.shutdown(Shutdown::Write);
     }
-    let (text, closed) = read(&mut stream, |text| case.open && answers(text).len() >= case.answers);
-    let statuses = answers(&text);
+    let (text, closed) =
+        read(&mut stream, |text| case.open && answers(text).len() >= case.status.len());
     if case.open == closed {
         return Err(format!("closed: {closed}, after {text:?}"));
     }
-    let fits = if statuses.is_empty() {
-        case.status.contains(&0)
-    } else {
-        statuses.len() == case.answers && statuses.iter().all(|s| case.status.contains(s))
-    };
-    if !fits {
+    if answers(&text) != case.status || (case.status.is_empty() && !text.is_empty()) {
         return Err(format!("answered {text:?}"));
     }
+    let said = text.rsplit("x-backburn-error: ").next().filter(|said| said.len() < text.len());
+    let said = said.and_then(|said| said.split("\r\n").next());
+    if said != case.error.as_deref() {
+        return Err(format!("said {said:?}"));
+    }
+    // Whatever has become of it is counted when nothing is in progress any more.
+    proxy.until(&case.id, |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
     let seen = upstream.take();
     let (whole, partial): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| seen.whole);
-    if whole.len() != case.upstream && !(whole.is_empty() && statuses == [400]) {
+    if whole.len() != case.upstream {
         return Err(format!("the service has seen {whole:?}"));
     }
     if !case.partial && !partial.is_empty() {
         return Err(format!("the service has seen the beginning of {partial:?}"));
     }
+    let after = events(proxy);
+    if after.0 - before.0 != case.upstream {
+        return Err(format!("{} events", after.0 - before.0));
+    }
+    let excluded = |reason: &str| {
+        let label = format!("reason=\"{reason}\"");
+        let count = |text: &str| {
+            let line = text.lines().find(|line| line.contains(&label));
+            line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        };
+        count(&after.1) - count(&before.1)
+    };
+    match &case.excluded {
+        None if after.1 != before.1 => return Err(format!("left out: {}", after.1)),
+        Some(reason) if excluded(reason) != 1 => return Err(format!("left out: {}", after.1)),
+        _ => {}
+    }
     let all: String = whole.iter().chain(&partial).map(Seen::text).collect();
     let lower = all.to_ascii_lowercase();
-    for piece in case.sees.iter().filter(|_| !whole.is_empty()) {
+    for piece in &case.sees {
         if !all.contains(piece) {
             return Err(format!("the service has not seen {piece:?} in {all:?}"));
         }
@@ -144,9 +170,6 @@ fn check(case: &Case, proxy: &Program, upstream: &Recorder) -> Result<(), String
         if lower.contains(piece) {
             return Err(format!("the service has seen {piece:?} in {all:?}"));
         }
-    }
-    if case.upstream == 0 && events() != before {
-        return Err("it became an SLI event".to_owned());
     }
     let good = crate::support::exchange(
         host(&proxy.url("proxy")),

@@ -38,6 +38,7 @@ mod scenarios;
 mod schema;
 mod services;
 mod shop;
+mod streams;
 mod support;
 mod terminal;
 mod timeouts;

@@ -91,6 +91,32 @@ fn slow_readers() {
     }
 }
 
+/// The same over HTTP/2, where callers share connections: each stream has had its window full.
+#[cfg(target_os = "linux")]
+#[test]
+fn slow_streams() {
+    const CONNECTIONS: u64 = 8;
+    const STREAMS: u64 = 50;
+    let shop = shop();
+    let scenario = format!("[proxy]\ntimeouts.write_stall = \"10m\"\n{SLO}");
+    let proxy = proxy(&scenario, &shop.url("checkout"), &["--workers", "1"]);
+    let mut before = resident(&proxy);
+    let mut kept = Vec::new();
+    for most in [220, 100] {
+        kept.extend(
+            (0..CONNECTIONS)
+                .map(|_| crate::h2::H2::stalled(&proxy, "/bytes/1073741824", STREAMS as u32)),
+        );
+        let now = resident(&proxy);
+        let each = now.saturating_sub(before) / (CONNECTIONS * STREAMS);
+        assert!(each < most, "{each} KiB each");
+        before = now;
+    }
+    // And all of it is for them alone: it is gone with them.
+    drop(kept);
+    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+}
+
 /// Who stops for a while and reads on then gets all of it.
 #[cfg(target_os = "linux")]
 #[test]

@@ -1,14 +1,13 @@
 //! Clients and services that are not ours: curl, h2load, gRPC and WebSocket libraries. What is
 //! installed for them is in tests/run.sh.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::gateway::SLO;
-use crate::support::{host, proxy, shop};
+use crate::support::{Lines, host, proxy, shop};
 
 /// The interpreter with the packages that tests/run.sh installs.
 fn interpreter() -> PathBuf {
@@ -35,9 +34,8 @@ impl Service {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        Self { child, port: line.trim().parse().unwrap() }
+        let said = Lines::of(child.stdout.take().unwrap());
+        Self { child, port: said.next().trim().parse().unwrap() }
     }
 }
 

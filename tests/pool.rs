@@ -65,7 +65,7 @@ fn an_answer_in_the_middle_of_an_upload() {
         stream.write_all(answer).unwrap();
         let _ = stream.shutdown(Shutdown::Write);
         // Reads no more, and is gone once its answer has been seen.
-        let _ = was_seen.lock().unwrap().recv();
+        let _ = was_seen.lock().unwrap().recv_timeout(crate::support::PATIENCE);
     });
     let proxy = proxy(SLO, &url, &[]);
     for size in [10_usize, 100_000, 8 << 20] {

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+
+use crate::support::bounded;
 
 /// One request as it came; `whole`: its end was seen.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ impl Recorder {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let keep = Arc::clone(&keep);
-                std::thread::spawn(move || serve(stream.unwrap(), answer, &keep));
+                std::thread::spawn(move || serve(bounded(stream.unwrap()), answer, &keep));
             }
         });
         Self { url, seen }
@@ -47,7 +48,6 @@ impl Recorder {
 }
 
 fn serve(mut stream: TcpStream, answer: &[u8], seen: &Mutex<Vec<Seen>>) {
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut buffer = Vec::new();
     loop {
         let length = loop {
@@ -80,14 +80,31 @@ fn length(buffer: &[u8]) -> Option<usize> {
     let value =
         |name: &str| text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
     if value("transfer-encoding:").is_some() {
-        let end = b"\r\n0\r\n";
-        let body = &buffer[head - 2..];
-        let last = body.windows(end.len()).position(|five| five == end)?;
-        // Trailers, up to an empty line.
-        let after = &body[last + end.len() - 2..];
-        let blank = after.windows(4).position(|four| four == b"\r\n\r\n")?;
-        return Some(head - 2 + last + end.len() - 2 + blank + 4);
+        return chunks(&buffer[head..]).map(|body| head + body);
     }
     let body: usize = value("content-length:").map_or(0, |length| length.parse().unwrap());
     (buffer.len() >= head + body).then_some(head + body)
+}
+
+/// How long a body in chunks is, up to the empty line behind its trailers.
+fn chunks(body: &[u8]) -> Option<usize> {
+    let line = |from: usize| Some(from + body[from..].windows(2).position(|two| two == b"\r\n")?);
+    let mut at = 0;
+    loop {
+        let end = line(at)?;
+        let size = usize::from_str_radix(std::str::from_utf8(&body[at..end]).unwrap(), 16).unwrap();
+        at = end + 2;
+        if size == 0 {
+            break;
+        }
+        at += size + 2;
+        body.get(at - 1)?;
+    }
+    loop {
+        let end = line(at)?;
+        if end == at {
+            return Some(end + 2);
+        }
+        at = end + 2;
+    }
 }

@@ -1,10 +1,11 @@
 //! Starts the built program on free ports and ends it, by its id, when the test is over.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -209,10 +210,61 @@ pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
+/// A connection on which nothing is waited for without an end.
+pub(crate) fn dial(host: &str) -> TcpStream {
+    bounded(TcpStream::connect(host).unwrap())
+}
+
+/// The same for one that exists already.
+pub(crate) fn bounded(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// The next connection, which has to come.
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    let deadline = Instant::now() + PATIENCE;
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return bounded(stream);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert!(Instant::now() < deadline, "nobody has come after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What somebody says, line by line, to be waited for with a limit.
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    pub(crate) fn of(said: impl Read + Send + 'static) -> Self {
+        let (line, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for said in BufReader::new(said).lines().map_while(Result::ok) {
+                if line.send(said).is_err() {
+                    return;
+                }
+            }
+        });
+        Self(lines)
+    }
+
+    /// The next one, which has to come.
+    pub(crate) fn next(&self) -> String {
+        self.0.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
 /// Sends bytes and reads to the end.
 pub(crate) fn exchange(host: &str, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut stream = dial(host);
     stream.write_all(request).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -282,7 +334,7 @@ pub(crate) fn python(script: &str, arguments: &[&str]) -> Value {
 /// A python client that runs while the test goes on.
 pub(crate) struct Holding {
     child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    lines: Lines,
 }
 
 impl Holding {
@@ -296,8 +348,8 @@ impl Holding {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert_eq!(lines.next().unwrap().unwrap(), "sent");
+        let lines = Lines::of(child.stdout.take().unwrap());
+        assert_eq!(lines.next(), "sent");
         Self { child, lines }
     }
 
@@ -307,7 +359,7 @@ impl Holding {
     }
 
     pub(crate) fn result(mut self) -> Value {
-        let line = self.lines.next().unwrap().unwrap();
+        let line = self.lines.next();
         wait(&mut self.child);
         serde_json::from_str(&line).unwrap()
     }

@@ -237,8 +237,13 @@ fn nobody_reads() {
     let (reader, writer) = std::io::pipe().unwrap();
     let stdout = writer.try_clone().unwrap().into();
     let mut drill = Piped::start(&shop.url("checkout"), &[], stdout, writer.into());
-    let mut head = String::new();
-    BufReader::new(reader).read_line(&mut head).unwrap();
+    let (said, first) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut head = String::new();
+        BufReader::new(reader).read_line(&mut head).unwrap();
+        said.send(head).unwrap();
+    });
+    let head = first.recv_timeout(PATIENCE).unwrap();
     assert!(head.starts_with("proxy "), "{head}");
     // The reader is gone. Log lines and progress go nowhere, traffic goes on.
     for (verb, status) in [("pause", 200), ("resume", 503), ("pause", 200)] {

@@ -98,8 +98,7 @@ fn towards_callers() {
     }
     // Plain HTTP, and nothing at all that is TLS.
     for bytes in [&b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"[..], b"SSH-2.0-x\r\n\r\n"] {
-        let mut stream =
-            std::net::TcpStream::connect(url.strip_prefix("https://").unwrap()).unwrap();
+        let mut stream = crate::support::dial(url.strip_prefix("https://").unwrap());
         stream.write_all(bytes).unwrap();
         assert!(read(&mut stream, |_| false).1);
     }
@@ -169,7 +168,8 @@ fn secure_service(identity: &Identity, alpn: &[&[u8]], clients: Option<&Authorit
         for stream in listener.incoming() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
             std::thread::spawn(move || {
-                let mut stream = StreamOwned::new(connection, stream.unwrap());
+                let mut stream =
+                    StreamOwned::new(connection, crate::support::bounded(stream.unwrap()));
                 let mut seen = Vec::new();
                 let mut piece = [0; 4096];
                 while !seen.ends_with(b"\r\n\r\n") {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::faults::{good, injected, read_all};
 use crate::others::{Service, run};
-use crate::support::{Program, SLO, host, proxy};
+use crate::support::{Program, SLO, dial, host, proxy};
 
 fn faulted(inject: &str, upstream: &str) -> Program {
     proxy(&format!("[faults.it]\nroutes = [\"*\"]\n{inject}\n{SLO}"), upstream, &[])
@@ -123,7 +123,7 @@ fn echoing(pushes: &'static [u8]) -> String {
 /// Through the handshake; what came behind its head is left to be read.
 fn switched(proxy: &Program, early: &[u8]) -> TcpStream {
     let url = proxy.url("proxy");
-    let mut stream = TcpStream::connect(host(&url)).unwrap();
+    let mut stream = dial(host(&url));
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     stream.write_all(&[head, early].concat()).unwrap();
@@ -150,7 +150,7 @@ fn a_handshake_is_a_request() {
         ("saturate = { concurrency = 1, service_time = \"1ms\" }", "HTTP/1.1 101", "", None),
     ] {
         let proxy = faulted(&format!("inject.{inject}"), &upstream);
-        let mut stream = TcpStream::connect(host(&proxy.url("proxy"))).unwrap();
+        let mut stream = dial(host(&proxy.url("proxy")));
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(asked).unwrap();
         let mut head = Vec::new();

@@ -3,13 +3,16 @@
 
 use std::net::Ipv6Addr;
 
-use http::header::{HOST, HeaderName, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, request};
 
 /// Longest method that is one; the longest registered has 18 letters.
-const METHOD: usize = 32;
+pub const METHOD: usize = 32;
 /// Longest target, as most servers have it.
-const TARGET: usize = 8 * 1024;
+pub const TARGET: usize = 8 * 1024;
+
+/// Longest name of a host.
+const NAME: usize = 255;
 
 /// Why a head is refused: status, and the reason as counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub fn admit(head: &request::Parts, secure: bool) -> Result<&str, Refusal> {
         _ => {}
     }
     let host = if head.version == Version::HTTP_2 {
+        fields_of_h2(&head.headers)?;
         host_of_h2(head)?
     } else {
         framing(&head.headers)?;
@@ -59,6 +63,20 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(bad("bad_transfer_encoding")),
     }
+}
+
+/// What is one field or none for HTTP/1, where it will be framed by it, and what a field may not be
+/// (RFC 9113 8.2.1): blanks at its ends would be gone at the next hop.
+fn fields_of_h2(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(bad("many_lengths"));
+    }
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let loose = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        blank(value.first()) || blank(value.last())
+    };
+    if headers.values().any(loose) { Err(bad("bad_value")) } else { Ok(()) }
 }
 
 /// RFC 9112 3.2: exactly one `Host`, and an absolute target that agrees with it.
@@ -121,10 +139,23 @@ fn is_host(host: &str) -> bool {
         (address.parse::<Ipv6Addr>().is_ok(), after)
     } else {
         let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
-        let of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        (!name.is_empty() && name.bytes().all(of_names), port)
+        (is_name(name), port)
     };
     sound && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+/// No longer than names are (RFC 1035 2.3.4), and nothing in them is empty but what follows a last
+/// dot.
+fn is_name(name: &str) -> bool {
+    let mut before = b'.';
+    let sound = name.bytes().all(|byte| {
+        let fits = byte.is_ascii_alphanumeric()
+            || b"-_~".contains(&byte)
+            || (byte == b'.' && before != b'.');
+        before = byte;
+        fits
+    });
+    sound && (1..=NAME).contains(&name.len())
 }
 
 fn is_port(port: &str) -> bool {
@@ -170,8 +201,14 @@ fn is_clean(path: &[u8]) -> bool {
 /// Whether the request is for the proxy itself: `OPTIONS *`, or OPTIONS that may go no further.
 pub fn is_for_us(head: &request::Parts) -> bool {
     head.method == Method::OPTIONS
-        && (head.uri.path() == "*"
-            || head.headers.get(MAX_FORWARDS).is_some_and(|left| left.as_bytes() == b"0"))
+        && (head.uri.path() == "*" || hops_left(&head.headers) == Some(0))
+}
+
+/// How many hops it may still make; more than can be counted are as good as all that can.
+fn hops_left(headers: &HeaderMap) -> Option<u32> {
+    let left = headers.get(MAX_FORWARDS)?.to_str().ok()?;
+    let is_number = !left.is_empty() && left.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| left.parse().unwrap_or(u32::MAX))
 }
 
 /// RFC 9110 7.6.2: OPTIONS says how many hops it may still make.
@@ -179,9 +216,7 @@ pub fn count_down(head: &mut request::Parts) {
     if head.method != Method::OPTIONS {
         return;
     }
-    let left = head.headers.get(MAX_FORWARDS).and_then(|left| left.to_str().ok()?.parse().ok());
-    if let Some(left) = left {
-        let left: u32 = left;
+    if let Some(left) = hops_left(&head.headers) {
         head.headers.insert(MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
 }
@@ -235,7 +270,7 @@ mod tests {
     fn admission() {
         let long = format!("/{}", "a".repeat(TARGET));
         let (one, two) = (Version::HTTP_11, Version::HTTP_2);
-        let cases: [Case<'_>; 40] = [
+        let cases: [Case<'_>; 43] = [
             (one, "GET", "/a", &["t"], None),
             (one, "GET", "/a", &["t:80"], None),
             (one, "GET", "/a", &["[::1]:80"], None),
@@ -255,6 +290,9 @@ mod tests {
             (one, "GET", "/a", &["::1"], Some("bad_host")),
             (one, "GET", "/a", &["t:+80"], Some("bad_host")),
             (one, "GET", "/a", &["t:"], Some("bad_host")),
+            (one, "GET", "/a", &["a..b"], Some("bad_host")),
+            (one, "GET", "/a", &["."], Some("bad_host")),
+            (one, "GET", "/a", &["a.b."], None),
             (one, "GET", "http://evil/a", &["t"], Some("target_host_differs")),
             (one, "GET", "https://t/a", &["t"], Some("bad_target")),
             (one, "GET", "evil:80", &["evil:80"], Some("bad_target")),
@@ -287,6 +325,24 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_http2() {
+        for (fields, reason) in [
+            (&[("content-length", "3")][..], None),
+            (&[("content-length", "3"), ("content-length", "3")], Some("many_lengths")),
+            (&[("x-a", " b")], Some("bad_value")),
+            (&[("x-a", "b\t")], Some("bad_value")),
+            (&[("x-a", "b c"), ("x-b", "")], None),
+        ] {
+            let mut head = head(Version::HTTP_2, "POST", "http://t/a", &[]);
+            for (name, value) in fields {
+                head.headers.append(*name, HeaderValue::from_static(value));
+            }
+            let refused = admit(&head, false).err().map(|refusal| refusal.reason);
+            assert_eq!(refused, reason, "{fields:?}");
+        }
+    }
+
+    #[test]
     fn one_transfer_coding() {
         let cases: [(&[&str], bool); 6] = [
             (&["chunked"], true),
@@ -310,9 +366,14 @@ mod tests {
         let mut options = head(Version::HTTP_11, "OPTIONS", "/a", &["t"]);
         options.headers.insert(MAX_FORWARDS, HeaderValue::from_static("2"));
         assert!(!is_for_us(&options));
+        for (left, after) in [("99999999999", "4294967294"), ("+1", "+1"), ("", ""), ("2", "1")] {
+            options.headers.insert(MAX_FORWARDS, HeaderValue::from_static(left));
+            count_down(&mut options);
+            assert_eq!(options.headers[MAX_FORWARDS], after);
+        }
         count_down(&mut options);
-        assert_eq!(options.headers[MAX_FORWARDS], "1");
-        count_down(&mut options);
+        assert!(is_for_us(&options));
+        options.headers.insert(MAX_FORWARDS, HeaderValue::from_static("00"));
         assert!(is_for_us(&options));
     }
 

@@ -465,6 +465,9 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(flow) = &self.flow {
+            flow.has_room();
+        }
         let polled = self.poll_next(context);
         if let Some(flow) = &self.flow {
             if polled.is_ready() {

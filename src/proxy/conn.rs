@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::admit::Refusal;
+use super::heads::Heads;
 use super::sweep::{Patience, Sweep, Tick};
 use crate::fault::How;
 
@@ -35,6 +37,12 @@ pub struct Conn {
     flushing: RefCell<Vec<Waker>>,
     progress: Progress,
     order: Cell<Order>,
+    /// Of HTTP/1: what the bytes say beside what hyper makes of them.
+    heads: RefCell<Heads>,
+    /// Heads that hyper has handed on.
+    handed: Cell<u32>,
+    /// Why a head was kept from hyper.
+    refused: Cell<Option<Refusal>>,
     /// Of the connection's own task.
     waker: RefCell<Option<Waker>>,
 }
@@ -50,6 +58,7 @@ struct Flags {
     multiplexed: Cell<bool>,
     tunnel: Cell<bool>,
     linger: Cell<bool>,
+    stalled: Cell<bool>,
 }
 
 /// What the connection last did, in ticks; 0: not so just now.
@@ -64,6 +73,8 @@ struct Progress {
     head: Cell<Tick>,
     /// Since when the client takes nothing.
     blocked: Cell<Tick>,
+    /// Since when it is to end.
+    finishing: Cell<Tick>,
 }
 
 /// What the connection's task is to do.
@@ -145,8 +156,12 @@ impl Conn {
                 quiet: Cell::new(clock.now()),
                 head: Cell::new(0),
                 blocked: Cell::new(0),
+                finishing: Cell::new(0),
             },
             order: Cell::new(Order::GoOn),
+            heads: RefCell::default(),
+            handed: Cell::new(0),
+            refused: Cell::new(None),
             waker: RefCell::new(None),
         });
         (Rc::clone(&conn), Socket { read, conn })
@@ -164,6 +179,7 @@ impl Conn {
     /// A request's head has arrived on it.
     pub fn begin(&self) {
         self.flags.begun.set(true);
+        self.handed.set(self.handed.get().saturating_add(1));
         self.progress.head.set(0);
         self.progress.quiet.set(self.progress.clock.now());
     }
@@ -172,10 +188,49 @@ impl Conn {
         self.flags.begun.get()
     }
 
+    /// Looks at bytes that hyper is about to read; whether it may. One that comes behind others
+    /// still in progress it has to refuse itself, in its own words.
+    pub fn sees(&self, bytes: &[u8]) -> bool {
+        let mut heads = self.heads.borrow_mut();
+        let alone = self.progress.active.get() == 0 && self.handed.get() == heads.ended();
+        match heads.see(bytes) {
+            Some(refusal) if alone && self.handed.get() == heads.ended() => {
+                self.refused.set(Some(refusal));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Why the head that came last was kept from hyper.
+    pub fn refused(&self) -> Option<Refusal> {
+        self.refused.get()
+    }
+
+    /// Why the head that was handed on last goes no further, where hyper cannot tell.
+    pub fn refuses(&self) -> Option<Refusal> {
+        self.heads.borrow().refuses(self.handed.get())
+    }
+
     /// Counts a request as in progress until the guard is dropped.
     pub fn enter(self: &Rc<Self>) -> Presence {
         self.progress.active.set(self.progress.active.get() + 1);
         Presence(Rc::clone(self))
+    }
+
+    /// A stream of it was cut since its client took nothing.
+    pub fn has_stalled(&self) {
+        self.flags.stalled.set(true);
+    }
+
+    /// Requests in progress on it.
+    pub fn active(&self) -> u32 {
+        self.progress.active.get()
+    }
+
+    /// Whether a cut is counted as the connection's own: not where it is one of its requests'.
+    pub fn is_cut_alone(&self) -> bool {
+        self.active() == 0 && !self.flags.stalled.get()
     }
 
     /// How the connection is closed, whenever that is.
@@ -227,6 +282,7 @@ impl Conn {
     /// It is no longer HTTP: silence is nobody's fault.
     pub fn tunnels(&self) {
         self.flags.tunnel.set(true);
+        self.heads.borrow_mut().lose();
     }
 
     /// Closing it must not destroy an answer that the client, still sending, has not read.
@@ -253,6 +309,10 @@ impl Conn {
             return;
         }
         self.order.set(order);
+        let Progress { finishing, clock, .. } = &self.progress;
+        if order == Order::Finish && finishing.get() == 0 {
+            finishing.set(clock.now());
+        }
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -310,6 +370,10 @@ impl Conn {
         }
         if progress.active.get() > 0 || self.flags.tunnel.get() {
             return None;
+        }
+        // All that is left for it to do is to hand over what it has.
+        if over(progress.finishing.get(), patience.write_stall) {
+            return Some(Overdue::WriteStall);
         }
         let quiet = progress.quiet.get();
         if progress.head.get() != 0 {

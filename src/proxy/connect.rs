@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
-use super::sweep::Sweep;
+use super::sweep::{Sweep, Watch};
 use crate::plan::Service;
 
 /// How long a name's addresses are believed. Resolvers do not tell the time to live; this is
@@ -135,13 +135,25 @@ pub async fn connect(
         addresses = names.resolve(id, service) => addresses?,
         () = watch.over() => return Err(Trouble::NoAddress),
     };
+    let left = limit.saturating_sub(crate::clock::now().saturating_duration_since(began));
+    dial(&addresses, own, &watch, left).await
+}
+
+/// The first of some addresses that answers. One that says nothing leaves the others their share of
+/// the time.
+async fn dial(
+    addresses: &[SocketAddr],
+    own: &[SocketAddr],
+    watch: &Watch,
+    limit: Duration,
+) -> Result<(TcpStream, SocketAddr), Trouble> {
+    let began = crate::clock::now();
     let mut trouble = Trouble::NoAddress;
     for (tried, address) in addresses.iter().enumerate() {
         if super::listen::is_own(own, *address) {
             trouble = Trouble::Itself;
             continue;
         }
-        // An address that says nothing leaves the others their share of the time.
         let left = limit.saturating_sub(crate::clock::now().saturating_duration_since(began));
         watch.renew(left / (addresses.len() - tried) as u32);
         let connected = tokio::select! {
@@ -163,4 +175,105 @@ pub async fn connect(
         }
     }
     Err(trouble)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::plan::proxy::Timeouts;
+
+    fn listening() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Nobody listens there any more.
+    fn refused(ip: &str) -> SocketAddr {
+        match TcpListener::bind((ip, 0)) {
+            Ok(listener) => listener.local_addr().unwrap(),
+            // Unreachable, where there is no IPv6.
+            Err(_) => SocketAddr::new(ip.parse().unwrap(), 9),
+        }
+    }
+
+    /// A queue that is full drops what knocks.
+    fn silent() -> (Vec<socket2::Socket>, SocketAddr) {
+        let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let full = socket().unwrap();
+        full.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        full.listen(0).unwrap();
+        let address = full.local_addr().unwrap();
+        let knocking = (0..8).map(|_| {
+            let socket = socket().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&address);
+            socket
+        });
+        let held = knocking.collect::<Vec<_>>().into_iter().chain([full]).collect();
+        (held, address.as_socket().unwrap())
+    }
+
+    /// Where it is connected to at last, or why it is not.
+    async fn reached(
+        addresses: &[SocketAddr],
+        own: &[SocketAddr],
+    ) -> Result<SocketAddr, &'static str> {
+        const TIMEOUTS: Timeouts = Timeouts {
+            first_byte: Duration::MAX,
+            request_head: Duration::MAX,
+            body_stall: Duration::MAX,
+            write_stall: Duration::MAX,
+            idle: Duration::MAX,
+            connect: Duration::MAX,
+            response_head: Duration::MAX,
+            drain: Duration::MAX,
+        };
+        let sweep = Sweep::new();
+        let watch = sweep.watch(Duration::from_secs(2));
+        let look = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                sweep.look(&TIMEOUTS, |_, _| {});
+            }
+        };
+        tokio::select! {
+            dialled = dial(addresses, own, &watch, Duration::from_secs(2)) => {
+                let (stream, address) = dialled.map_err(|trouble| trouble.label())?;
+                assert_eq!(stream.peer_addr().unwrap(), address);
+                Ok(address)
+            }
+            () = look => unreachable!(),
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn every_address_is_tried() {
+        let (_listener, good) = listening();
+        let (_other, later) = listening();
+        let (_own, own) = listening();
+        let (_held, silent) = silent();
+        let (four, two, six) = (refused("127.0.0.1"), refused("127.0.0.2"), refused("::1"));
+        for (before, after) in [
+            (&[][..], &[][..]),
+            (&[], &[later]),
+            (&[four], &[]),
+            (&[four, two, six], &[later]),
+            (&[own, four], &[]),
+            (&[silent, four], &[]),
+        ] {
+            let all = [before, &[good], after].concat();
+            assert_eq!(reached(&all, &[own]).await, Ok(good), "{all:?}");
+        }
+        for (addresses, trouble) in [
+            (&[][..], "no_address"),
+            (&[four, two], "connection_refused"),
+            (&[four, own], "upstream_is_backburn"),
+            (&[four, silent], "connect_timeout"),
+        ] {
+            assert_eq!(reached(addresses, &[own]).await, Err(trouble), "{addresses:?}");
+        }
+    }
 }

@@ -173,7 +173,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let Some(presence) = &self.presence else { return };
+        // Streams of a connection that was cut are dropped after it.
+        let cut = || presence.conn().cut().map(End::Refused);
         let abandoned = End::Abandoned { while_held: self.held_since.is_some() };
-        self.finish(self.worker.cutting().unwrap_or(abandoned));
+        let end = self.worker.cutting().or_else(cut).unwrap_or(abandoned);
+        if let End::Refused(reason) = end {
+            self.refused(reason);
+        }
+        self.finish(end);
     }
 }

@@ -3,11 +3,14 @@
 //! future to the executor: that future, dropped, resets this one stream and leaves the connection
 //! to the others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
+use super::conn::Conn;
 use super::sweep::Watch;
 use super::worker::Worker;
 
@@ -15,6 +18,10 @@ use super::worker::Worker;
 #[derive(Debug)]
 pub struct Flow {
     watch: Watch,
+    /// Something lies ready that it has not taken.
+    waits: Cell<bool>,
+    /// All who take nothing just now.
+    blocked: Arc<AtomicUsize>,
 }
 
 impl Flow {
@@ -23,12 +30,23 @@ impl Flow {
         let watch = worker.sweep.watch(limit);
         // There is nothing to take yet.
         watch.rest();
-        Rc::new(Self { watch })
+        let blocked = Arc::clone(worker.sweep.blocked());
+        Rc::new(Self { watch, waits: Cell::new(false), blocked })
     }
 
     /// Something lies ready for the caller.
     pub fn given(&self) {
         self.watch.restart();
+        if !self.waits.replace(true) {
+            self.blocked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The caller has room for more.
+    pub fn has_room(&self) {
+        if self.waits.replace(false) {
+            self.blocked.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// The caller has taken all there was.
@@ -37,17 +55,24 @@ impl Flow {
     }
 }
 
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.has_room();
+    }
+}
+
 /// Runs a connection's streams; each is told its flow, which the service has left here just before
 /// (hyper calls the service, then the executor, with nothing in between).
 #[derive(Debug, Clone)]
 pub struct Streams {
     worker: Rc<Worker>,
+    conn: Rc<Conn>,
     next: Rc<RefCell<Option<Rc<Flow>>>>,
 }
 
 impl Streams {
-    pub fn of(worker: &Rc<Worker>) -> Self {
-        Self { worker: Rc::clone(worker), next: Rc::default() }
+    pub fn of(worker: &Rc<Worker>, conn: &Rc<Conn>) -> Self {
+        Self { worker: Rc::clone(worker), conn: Rc::clone(conn), next: Rc::default() }
     }
 
     /// The flow of the stream that is about to be run.
@@ -64,7 +89,7 @@ where
 {
     fn execute(&self, future: F) {
         let flow = self.next.borrow_mut().take();
-        let worker = Rc::clone(&self.worker);
+        let (worker, conn) = (Rc::clone(&self.worker), Rc::clone(&self.conn));
         tokio::task::spawn_local(async move {
             let mut future = Box::pin(future);
             let stalled = poll_fn(|context| {
@@ -77,8 +102,13 @@ where
                 }
             });
             if stalled.await {
-                worker.stage().books.refused(worker.id, "write_stall");
+                conn.has_stalled();
+                let before = conn.active();
                 worker.cut("write_stall", || drop(future));
+                // What was no request any more nobody else counts.
+                if conn.active() == before {
+                    worker.stage().books.refused(worker.id, "write_stall");
+                }
             }
         });
     }

@@ -28,6 +28,7 @@ impl Glance {
     pub const VIA: u8 = 1 << 2;
     pub const FORWARDED: u8 = 1 << 3;
     pub const TRAILER: u8 = 1 << 4;
+    pub const LENGTH: u8 = 1 << 5;
 
     pub fn at(headers: &HeaderMap) -> Self {
         let seen = headers.keys().map(|name| match name.as_str() {
@@ -44,6 +45,7 @@ impl Glance {
             "via" => Self::VIA,
             "forwarded" => Self::FORWARDED,
             "trailer" => Self::TRAILER,
+            "content-length" => Self::LENGTH,
             _ => 0,
         });
         Self(seen.fold(0, |all, one| all | one))
@@ -118,11 +120,34 @@ pub enum Framing {
     Unsound,
 }
 
+/// A length said several times over is said once (RFC 9110 8.6). False: it is none, or several.
+fn one_length(headers: &mut HeaderMap) -> bool {
+    let is_number = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if let (Some(first), None) = (lengths.next(), lengths.next())
+        && is_number(first.as_bytes())
+    {
+        return true;
+    }
+    let lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let mut each = lengths.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let first = each.next().unwrap_or_default().trim_ascii();
+    if !is_number(first) || each.any(|other| other.trim_ascii() != first) {
+        return false;
+    }
+    let Ok(first) = HeaderValue::from_bytes(first) else { return false };
+    headers.insert(CONTENT_LENGTH, first);
+    true
+}
+
 /// The head as the caller gets it, and what framed it on its way here.
 pub fn towards_caller(headers: &mut HeaderMap, trailers: bool) -> Framing {
     let seen = Glance::at(headers);
     if seen.has(Glance::TRAILER) && !trailers {
         headers.remove(TRAILER);
+    }
+    if seen.has(Glance::LENGTH) && !one_length(headers) {
+        return Framing::Unsound;
     }
     if !seen.has(Glance::HOP) {
         return Framing::Plain;
@@ -208,6 +233,32 @@ mod tests {
                 ("x-kept", "2")
             ]
         );
+    }
+
+    #[test]
+    fn lengths_are_said_once() {
+        for (lengths, said) in [
+            (&["2"][..], Some("2")),
+            (&["2", "2"], Some("2")),
+            (&["2, 2"], Some("2")),
+            (&["2", "2 ,2"], Some("2")),
+            (&["2", "3"], None),
+            (&["2,"], None),
+            (&["2, 02"], None),
+            (&[""], None),
+            (&["+2"], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for length in lengths {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(length));
+            }
+            let framing = towards_caller(&mut headers, false);
+            assert_eq!(framing == Framing::Plain, said.is_some(), "{lengths:?}");
+            if let Some(said) = said {
+                let left: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+                assert_eq!(left, [said], "{lengths:?}");
+            }
+        }
     }
 
     const NAMES: [&str; 14] = [

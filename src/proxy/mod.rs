@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod flow;
 pub mod forwarded;
 pub mod headers;
+pub mod heads;
 pub mod inflow;
 pub mod listen;
 pub mod piped;

@@ -94,6 +94,11 @@ fn begin(
         NotLetIn::Refused(refused)
     };
     let host = admit::admit(head, conn.is_secure()).map_err(refuse)?;
+    if let Some(refused) = conn.refuses()
+        && head.headers.contains_key(header::TRANSFER_ENCODING)
+    {
+        return Err(refuse(refused));
+    }
     if head.version == Version::HTTP_2
         && head.headers.len() > usize::from(plan.proxy.limits.headers)
     {

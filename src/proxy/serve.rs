@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::OwnPort;
+use super::admit::Refusal;
 use super::conn::{Conn, Order};
 use super::flow::Streams;
 use super::request;
@@ -97,10 +98,11 @@ async fn speak(
     }
 }
 
-async fn h1<I>(worker: Rc<Worker>, conn: Rc<Conn>, mut io: Rewound<I>, port: Option<OwnPort>)
+async fn h1<I>(worker: Rc<Worker>, conn: Rc<Conn>, io: Rewound<I>, port: Option<OwnPort>)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let mut io = io.of(&conn);
     let entrance = Entrance::new(&conn, port);
     // Boxed, so that a connection at rest is rid of it, with hyper's buffers in it.
     while let Some(resting) = Box::pin(until_quiet(&worker, &entrance, io)).await {
@@ -160,7 +162,8 @@ where
     if malformed {
         worker.stage().books.refused(worker.id, "malformed");
     }
-    if ended.is_err() && !malformed {
+    let refused = conn.refused();
+    if ended.is_err() && !malformed && refused.is_none() {
         return None;
     }
     let parts = http.into_parts();
@@ -173,11 +176,29 @@ where
     if resting && !malformed && !conn.lingers() {
         return Some(io.again(parts.read_buf));
     }
+    if let Some(refusal) = refused {
+        worker.stage().books.refused(worker.id, refusal.reason);
+        say(worker, &mut io, refusal).await;
+    }
     let _ = io.shutdown().await;
-    if malformed || conn.lingers() {
+    if malformed || refused.is_some() || conn.lingers() {
         Box::pin(linger(worker, io)).await;
     }
     None
+}
+
+/// Says why a head that hyper did not get to see goes no further.
+async fn say(worker: &Worker, io: &mut (impl AsyncWrite + Unpin), refusal: Refusal) {
+    let Refusal { status, reason } = refusal;
+    let text = format!(
+        "HTTP/1.1 {status}\r\nx-backburn-error: {reason}\r\nconnection: close\r\n\
+         content-length: 0\r\n\r\n"
+    );
+    let watch = worker.sweep.watch(LINGER);
+    tokio::select! {
+        _ = io.write_all(text.as_bytes()) => {}
+        () = watch.over() => {}
+    }
 }
 
 /// Reads on for a moment: closing a socket with unread bytes in it would destroy the answer.
@@ -208,7 +229,7 @@ where
     const WINDOWS: u32 = 1024 * 1024;
     conn.multiplexed();
     let limits = worker.stage().plan.proxy.limits;
-    let streams = Streams::of(&worker);
+    let streams = Streams::of(&worker, &conn);
     let entrance = Entrance::new(&conn, port);
     let service = service_fn(|request| {
         let flow = streams.open();

@@ -101,7 +101,8 @@ impl Sweep {
         })
     }
 
-    /// How many connections wait for their clients to take something.
+    /// How many connections, and streams on those that are shared, wait for their clients to take
+    /// something.
     pub fn blocked(&self) -> &Arc<AtomicUsize> {
         &self.blocked
     }
@@ -193,12 +194,12 @@ impl Watch {
     /// There was progress: waits anew from now on.
     pub fn restart(&self) {
         let now = self.sweep.now.get();
-        self.change(|entry| entry.since = now);
+        self.change(|entry| (entry.since, entry.over) = (now, false));
     }
 
     /// Nobody waits just now.
     pub fn rest(&self) {
-        self.change(|entry| entry.since = 0);
+        self.change(|entry| (entry.since, entry.over) = (0, false));
     }
 
     /// From now on, with another limit: one watch for what comes one after the other.
@@ -288,6 +289,9 @@ mod tests {
         sweep.look(&TIMEOUTS, |_, _| {});
         sweep.look(&TIMEOUTS, |_, _| {});
         assert!(is_over(&watch));
+        // Just before anybody has looked.
+        watch.restart();
+        assert!(!is_over(&watch));
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Worker {
         Rc::clone(&kept)
     }
 
-    /// Drops what has used up its patience; the requests in it are booked as refused.
+    /// Drops what has used up its patience; the requests in it are booked as refused, one by one.
     pub fn cut(&self, reason: &'static str, drop: impl FnOnce()) {
         self.cutting.set(Some(End::Refused(reason)));
         drop();
@@ -245,7 +245,9 @@ async fn look(worker: Rc<Worker>) {
                 conn.order(Order::Cut("request_head"));
             }
             Overdue::WriteStall => {
-                refused("write_stall");
+                if conn.is_cut_alone() {
+                    refused("write_stall");
+                }
                 conn.order(Order::Cut("write_stall"));
             }
         });

@@ -1,19 +1,23 @@
 """A long run under half load, with a reload every ten seconds and clients of every temper.
 
-usage: soak.py [--minutes 20] [--rate 400] [--binary target/release/backburn]
+usage: soak.py [--minutes 20] [--rate auto|N] [--binary target/release/backburn]
 
 Starts the sample shop and backburn before it. Clients ask and read to the end, come and go, leave
-before the answer or inside it, stall inside a head, inside a body and as readers. At the end it
-compares: descriptors and threads with those at the beginning; memory of the second half with the
-first (within 5 %); what each client saw with what was counted. Ends with 1 if anything differs.
-Python's standard library only, loopback only.
+before the answer or inside it, stall inside a head, inside a body and as readers, over HTTP/1.1 and
+HTTP/2. With `--rate auto` they first ask as fast as they can for 20 s, and then half as often. After
+that warm-up everybody leaves, and descriptors and threads are taken; at the end, when everybody has
+left again, they are compared, and what is in progress or held must be nothing; memory of the second
+half is compared with the first (within 5 %); what each client saw with what was counted. Ends with 1
+if anything differs. Python's standard library only, loopback only.
 """
 import argparse, collections, json, multiprocessing, os, random, re, socket, struct, subprocess, sys
 import tempfile, threading, time, urllib.request
 
+import frames
+
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--minutes", type=float, default=20)
-arguments.add_argument("--rate", type=float, default=400, help="requests a second, in all")
+arguments.add_argument("--rate", default="auto", help="requests a second, in all; auto: half of what is possible")
 arguments.add_argument("--binary", default="target/release/backburn")
 
 SCENARIO = """
@@ -39,7 +43,8 @@ sli.availability = { abandoned_after = "1ms" }
 GET = b"GET /api/items HTTP/1.1\r\nHost: t\r\n\r\n"
 POST = b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000
 SLOW = b"GET /slow?ms=2000 HTTP/1.1\r\nHost: t\r\n\r\n"
-LARGE = b"GET /bytes/50000000 HTTP/1.1\r\nHost: t\r\n\r\n"
+SIZE = 50_000_000
+LARGE = b"GET /bytes/%d HTTP/1.1\r\nHost: t\r\n\r\n" % SIZE
 
 
 def dial(where, window=None):
@@ -117,7 +122,8 @@ def leaves_inside(where, dice, tally):
 
 
 def stalls_as_reader(where, dice, tally):
-    """Reads the beginning, then nothing, until it is cut off."""
+    """Reads the beginning, then nothing, until it must have been cut off: what it gets then is what
+    lay in between, and an end."""
     sock = dial(where, 4096)
     sock.sendall(LARGE)
     head = sock.recv(400)
@@ -125,9 +131,81 @@ def stalls_as_reader(where, dice, tally):
         tally["status %s" % (head[9:12].decode() or "0")] += 1
         sock.close()
         return
-    tally["write_stall"] += 1
-    time.sleep(4)
+    # Three times the limit, and by the clock: where the machine stood still, it is simply read on.
+    time.sleep(6)
+    taken = len(head)
+    try:
+        while taken < SIZE and (piece := sock.recv(1 << 20)):
+            taken += len(piece)
+    except ConnectionResetError:
+        pass
+    tally["write_stall" if taken < SIZE else "status 200"] += 1
     sock.close()
+
+
+def answer_on(client, stream):
+    """How a stream ends over HTTP/2: as a status, and the code of a reset. The shop and the faults of
+    this run answer 200, which has an index in HPACK, and 503, which has none."""
+    status = 0
+    while (frame := client.next()) is not None:
+        kind, flags, on, payload = frame
+        if on != stream:
+            continue
+        if kind == frames.RESET:
+            return status, int.from_bytes(payload, "big")
+        if kind == frames.HEADERS:
+            status = 200 if payload[0] == 0x88 else 503
+        if flags & frames.END_STREAM and kind in (frames.HEADERS, frames.DATA):
+            return status, None
+    raise EOFError("closed inside an answer")
+
+
+def asks_by_stream(where, dice, tally):
+    """Several requests on one connection, some at once."""
+    client = frames.Client(where)
+    for first in range(1, 20, 4):
+        client.send(frames.get(first, "/api/items") + frames.get(first + 2, "/api/items"))
+        # In the order in which they end.
+        left = {first: 0, first + 2: 0}
+        while left:
+            kind, flags, on, payload = client.next()
+            if on not in left:
+                continue
+            if kind == frames.HEADERS:
+                left[on] = 200 if payload[0] == 0x88 else 503
+            if kind == frames.RESET:
+                left[on] = 0
+            if kind == frames.RESET or flags & frames.END_STREAM and kind in (frames.HEADERS, frames.DATA):
+                tally["status %d" % left.pop(on)] += 1
+    client.close()
+
+
+def stalls_as_stream(where, dice, tally):
+    """Gives no window back: the stream is reset, and no other on its connection."""
+    client = frames.Client(where)
+    client.send(frames.get(1, "/bytes/%d" % SIZE))
+    status, code = answer_on(client, 1)
+    stalled = status == 200 and code == frames.CANCEL
+    tally["write_stall" if stalled else "status %d" % (0 if code else status)] += 1
+    client.send(frames.get(3, "/api/items"))
+    status, code = answer_on(client, 3)
+    tally["status %d" % (0 if code else status)] += 1
+    client.close()
+
+
+def leaves_a_stream(where, dice, tally):
+    """Resets a stream before its answer, or its whole connection."""
+    client = frames.Client(where)
+    client.send(frames.get(1, "/slow?ms=2000"))
+    client.sock.settimeout(1)
+    try:
+        status, code = answer_on(client, 1)
+        tally["status %d" % (0 if code else status)] += 1
+    except TimeoutError:
+        tally["left"] += 1
+        if dice.random() < 0.5:
+            client.send(frames.frame(frames.RESET, 0, 1, frames.CANCEL.to_bytes(4, "big")))
+    client.close()
 
 
 def stalls_in_a_head(where, dice, tally):
@@ -152,7 +230,9 @@ def stalls_in_a_body(where, dice, tally):
     sock.close()
 
 
-ODD = [leaves_early, leaves_inside, stalls_as_reader, stalls_in_a_head, stalls_in_a_body]
+ODD = [leaves_early, leaves_inside, stalls_as_reader, stalls_in_a_head, stalls_in_a_body,
+       asks_by_stream, stalls_as_stream, leaves_a_stream]
+STEADY = 6
 
 
 def clients(where, seed, rate, until, pipe):
@@ -161,16 +241,17 @@ def clients(where, seed, rate, until, pipe):
 
     def run(number):
         dice, mine, kept = random.Random(seed * 1000 + number), collections.Counter(), []
-        odd = number >= 6
+        odd = number >= STEADY
         due = time.monotonic()
         while time.monotonic() < until:
             if odd:
-                ODD[(number - 6) % len(ODD)](where, dice, mine)
+                ODD[(number - STEADY) % len(ODD)](where, dice, mine)
                 time.sleep(dice.expovariate(2))
             else:
                 asks(where, dice, mine, kept)
-                due += dice.expovariate(rate / 6)
-                time.sleep(max(0, due - time.monotonic()))
+                if rate:
+                    due += dice.expovariate(rate / STEADY)
+                    time.sleep(max(0, due - time.monotonic()))
         [sock.close() for sock in kept]
         with lock:
             tally.update(mine)
@@ -184,7 +265,7 @@ def clients(where, seed, rate, until, pipe):
             failed.append("%s: %r" % (number, error))
             raise
 
-    threads = [threading.Thread(target=guarded, args=(n,)) for n in range(6 + 2 * len(ODD))]
+    threads = [threading.Thread(target=guarded, args=(n,)) for n in range(STEADY + 2 * len(ODD))]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     pipe.send((dict(tally), failed))
@@ -231,7 +312,10 @@ class Instance:
     def of_process(self):
         proc = "/proc/%d" % self.proxy.pid
         status = open(proc + "/status").read()
-        return (len(os.listdir(proc + "/fd")), len(os.listdir(proc + "/task")),
+        names = collections.Counter(open("%s/task/%s/comm" % (proc, task)).read().strip()
+                                    for task in os.listdir(proc + "/task"))
+        runtime = names.pop(RUNTIME, 0)
+        return (len(os.listdir(proc + "/fd")), sum(names.values()), runtime,
                 int(re.search(r"VmRSS:\s+(\d+)", status).group(1)))
 
     def quiet(self):
@@ -253,6 +337,12 @@ class Instance:
             program.wait(30)
 
 
+# The runtime keeps a thread that reads files for ten seconds after its last work, and there is some
+# every two: as many of those it had at its busiest may stay for good.
+RUNTIME, SPARE = "tokio-rt-worker", 5
+REFUSED = ("request_head", "body_stall", "write_stall")
+
+
 def main():
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -261,6 +351,36 @@ def main():
             sys.exit(soak(instance, options))
         finally:
             instance.end()
+
+
+def crowd(where, rate, until, meanwhile):
+    """Clients of all kinds, at a rate or as fast as they can, and what they have seen."""
+    mine, theirs = multiprocessing.Pipe()
+    both = [multiprocessing.Process(target=clients, args=(where, seed, rate / 2, until, theirs)) for seed in (1, 2)]
+    [process.start() for process in both]
+    while time.monotonic() < until:
+        meanwhile()
+        time.sleep(1)
+    tally, failed = collections.Counter(), []
+    for process in both:
+        part, errors = mine.recv()
+        tally.update(part)
+        failed += errors
+        process.join()
+    return tally, failed
+
+
+DURATION = "http_server_request_duration_seconds_count"
+
+
+def capacity(instance, where, seconds=20):
+    """Requests a second, when everybody asks as fast as they can."""
+    counts = []
+    crowd(where, 0, time.monotonic() + seconds,
+          lambda: counts.append((time.monotonic(), instance.metric(DURATION))))
+    # The first quarter is for getting under way.
+    (begun, before), (ended, after) = counts[len(counts) // 4], counts[-1]
+    return (after - before) / (ended - begun)
 
 
 def soak(instance, options):
@@ -277,68 +397,69 @@ def soak(instance, options):
     for share in (11, 10):
         instance.write(share)
         time.sleep(5)
+    possible = capacity(instance, where) if options.rate == "auto" else None
+    rate = possible / 2 if possible else float(options.rate)
+    print("%.0f requests a second%s" % (rate, ", half of %.0f" % possible if possible else ""), flush=True)
     instance.quiet()
-    counted = instance.metric("http_server_request_duration_seconds_count")
+    counted = instance.metric(DURATION)
+    refused = {reason: instance.metric("backburn_refused_total", 'reason="%s"' % reason) for reason in REFUSED}
+    by_status = {status: instance.metric(DURATION, 'status_code="%d"' % status) for status in (200, 503)}
     reloaded = instance.metric("backburn_scenario_reloads_total", 'result="applied"')
     time.sleep(2)
-    descriptors, threads, _ = instance.of_process()
+    descriptors, threads, runtime, _ = instance.of_process()
     begun = time.monotonic()
-    until = begun + 60 * options.minutes
-    mine, theirs = multiprocessing.Pipe()
-    crowd = [multiprocessing.Process(target=clients, args=(where, seed, options.rate / 2, until, theirs))
-             for seed in (1, 2)]
-    [process.start() for process in crowd]
-    memory, reloads, due = [], 0, begun + 10
-    while time.monotonic() < until:
-        memory.append(instance.of_process()[2])
-        if time.monotonic() >= due:
-            due += 10
-            reloads += 1
-            instance.write(10 + reloads % 5)
-        time.sleep(1)
-    tally, failed = collections.Counter(), []
-    for process in crowd:
-        part, errors = mine.recv()
-        tally.update(part)
-        failed += errors
-        process.join()
+    memory, reloads = [], [0]
+
+    def meanwhile():
+        memory.append(instance.of_process()[3])
+        if time.monotonic() >= begun + 10 * (reloads[0] + 1):
+            reloads[0] += 1
+            instance.write(10 + reloads[0] % 5)
+
+    tally, failed = crowd(where, rate, begun + 60 * options.minutes, meanwhile)
     instance.quiet()
+    print("%-4s %-40s %12s %12s" % ("", "", "is", "should be"))
 
     def same(what, is_so, should):
-        print("%-4s %-34s %s, %s" % ("ok" if is_so == should else "NOT", what, is_so, should))
+        print("%-4s %-40s %12s %12s" % ("ok" if is_so == should else "NOT", what, is_so, should))
         if is_so != should:
             failed.append(what)
 
-    # Threads that read files, and calls to the admin address, take a while to go.
+    # Calls to the admin address take a while to go.
     deadline = time.monotonic() + 30
     while (now := instance.of_process())[:2] != (descriptors, threads) and time.monotonic() < deadline:
         time.sleep(1)
-    same("descriptors, before", now[0], descriptors)
-    same("threads, before", now[1], threads)
-    same("reloads, written", instance.metric("backburn_scenario_reloads_total", 'result="applied"') - reloaded, reloads)
-    same("held", instance.metric("backburn_held_requests"), 0)
+    same("descriptors, as before", now[0], descriptors)
+    same("threads, as before", now[1], threads)
+    more = now[2] - runtime
+    print("%-4s %-40s %12d %12s" % ("ok" if more <= SPARE else "NOT", "threads of the runtime, at most", now[2], runtime + SPARE))
+    if more > SPARE:
+        failed.append("threads of the runtime")
+    same("requests in progress", instance.metric("http_server_active_requests"), 0)
+    same("requests held", instance.metric("backburn_held_requests"), 0)
+    same("reloads, as written", instance.metric("backburn_scenario_reloads_total", 'result="applied"') - reloaded,
+         reloads[0])
     # The first tenth is warming up.
     memory = memory[len(memory) // 10:]
     half = len(memory) // 2
     first, second = sum(memory[:half]) / half, sum(memory[half:]) / (len(memory) - half)
     growth = second / first - 1
-    print("%-4s memory, halves: %.1f MiB, %.1f MiB (%+.1f %%)"
-          % ("ok" if growth <= 0.05 else "NOT", first / 1024, second / 1024, 100 * growth))
+    print("%-4s %-40s %8.1f MiB %8.1f MiB, %+.1f %% (5 %%)"
+          % ("ok" if growth <= 0.05 else "NOT", "memory, second half and first", second / 1024, first / 1024,
+             100 * growth))
     if growth > 0.05:
         failed.append("memory")
-    duration = "http_server_request_duration_seconds_count"
     unread = tally["left"] + tally["write_stall"]
     whole = sum(count for what, count in tally.items() if what.startswith("status "))
-    same("requests, the clients' own", instance.metric(duration) - counted,
+    same("requests, as the clients count them", instance.metric(DURATION) - counted,
          whole + unread + tally["body_stall"])
-    for reason in ("request_head", "body_stall"):
-        same("refused for " + reason, instance.metric("backburn_refused_total", 'reason="%s"' % reason), tally[reason])
+    for reason in REFUSED:
+        now = instance.metric("backburn_refused_total", 'reason="%s"' % reason)
+        same("refused for " + reason, now - refused[reason], tally[reason])
     # What was left or cut off is counted by the status it had got so far, or as gone.
-    gone = 0
     for status in (200, 503):
-        ours = instance.metric(duration, 'status_code="%d"' % status)
-        print("     status %d: %d counted, %d read to the end" % (status, ours, tally["status %d" % status]))
-        gone += ours - tally["status %d" % status]
+        ours = instance.metric(DURATION, 'status_code="%d"' % status) - by_status[status]
+        print("     %-40s %12d %12d read to the end" % ("counted as status %d" % status, ours, tally["status %d" % status]))
     print(json.dumps(dict(tally), sort_keys=True))
     for sample, value in instance.metrics():
         if sample.startswith(("backburn_slo_e", "backburn_refused", "backburn_scenario_reloads")):
