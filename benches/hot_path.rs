@@ -1,4 +1,5 @@
-//! What the data path pays for routing and deciding: flat in the number of routes.
+//! What the data path pays for routing and deciding: flat in the number of routes; and for judging
+//! what an answer says, once a body.
 //! `cargo bench --bench hot_path`.
 
 use std::sync::Arc;
@@ -121,5 +122,28 @@ fn heads(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, routes, decide, heads);
+/// What a body that is asked about pays, once.
+fn check(criterion: &mut Criterion) {
+    let asks = [
+        ("json", "json_pointer = { at = \"/status\", equals = \"ok\" }"),
+        ("regex", "body_regex = '\"status\": ?\"ok\"'"),
+    ];
+    for (kind, ask) in asks {
+        let text = format!("[slos.a]\nobjective = \"99%\"\nsli.correctness = {{ {ask} }}\n");
+        let plan = plan_of(&text);
+        let check = &plan.routes[0].checks[0];
+        for items in [15, 1_000] {
+            let item =
+                |n: usize| format!("{{\"id\": {n}, \"name\": \"tea {n}\", \"tags\": [\"a\"]}}, ");
+            let items: String = (0..items).map(item).collect();
+            let body = format!("{{\"items\": [{items}0], \"status\": \"ok\"}}");
+            assert_eq!(check.takes_body(body.as_bytes(), false), Some(true));
+            criterion.bench_function(&format!("check/{kind}/{} bytes", body.len()), |bench| {
+                bench.iter(|| check.takes_body(body.as_bytes(), false));
+            });
+        }
+    }
+}
+
+criterion_group!(benches, routes, decide, heads, check);
 criterion_main!(benches);

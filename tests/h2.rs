@@ -453,3 +453,27 @@ fn leaving_as_one_is_cut() {
         assert_eq!(now[2], 0);
     }
 }
+
+/// A service that breaks off inside its body when all before has reached the caller, and nothing
+/// else moves on the connection: the caller is told.
+#[test]
+fn a_service_that_breaks_off_later() {
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    let service = crate::upstream::service(move |mut stream| {
+        crate::upstream::head(&mut stream).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").unwrap();
+        told.lock().unwrap().recv().unwrap();
+    });
+    let proxy = proxy(SLO, &service, &[]);
+    let mut h2 = H2::open(&proxy, &[]);
+    for stream in [1, 3] {
+        h2.send(&get(stream, &[]));
+        let piece = h2.until(|frame| frame.kind == DATA).unwrap();
+        assert_eq!((piece.stream, &piece.payload[..]), (stream, &b"abc"[..]));
+        tell.send(()).unwrap();
+        let end = h2.until(|frame| frame.kind == RESET).unwrap();
+        assert_eq!((end.stream, end.code()), (stream, 2));
+    }
+    proxy.until("counted", |proxy| proxy.metric("backburn_slo_events_total", &["organic"]) == 2);
+}

@@ -61,7 +61,7 @@ impl Writer {
             ]),
             Value::Share => self.quoted(&["0%", "0.0000001%", "1%", "50%", "99.9999999%", "100%"]),
             Value::Rate => self.quoted(&["0.000001/d", "1/h", "1/s", "1000000M/s", "1.2M/d"]),
-            Value::Bytes => self.quoted(&["0B", "1B", "64KiB", "1024TiB", "2000TiB"]),
+            Value::Bytes => self.quoted(&["0B", "1B", "64KiB", "1MiB", "1024TiB", "2000TiB"]),
             Value::Bandwidth => self.quoted(&["8bit/s", "1B/s", "128TiB/s", "129TiB/s"]),
             Value::BytesOrShare => {
                 self.quoted(&["0B", "1B", "1024TiB", "0%", "0.0000001%", "99.9999999%", "100%"])
@@ -90,6 +90,9 @@ impl Writer {
                 let count = self.0.random_range(0..3);
                 let items: Vec<String> = (0..count).map(|_| self.value(*of)).collect();
                 format!("[{}]", items.join(", "))
+            }
+            Value::Scalar => {
+                self.pick(&["\"\"", "\"a\"", "0", "-1", "1.5", "1e308", "nan", "true"]).to_owned()
             }
             Value::Texts => self.pick(&["{}", "{ x-a = \"b\" }", "{ a = \"\" }"]).to_owned(),
             Value::Each(of) => format!("{{ x-a = {} }}", self.value(*of)),

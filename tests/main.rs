@@ -13,6 +13,7 @@ mod bad;
 mod budget;
 mod clients;
 mod conformance;
+mod correctness;
 mod delays;
 mod demo;
 mod drill;

@@ -101,6 +101,8 @@ pub enum Value {
     Word(&'static [&'static str]),
     /// Status pattern: `503`, `"5xx"`.
     Status,
+    /// A string, a number, `true` or `false`.
+    Scalar,
     List(&'static Value),
     /// String to string.
     Texts,
@@ -196,6 +198,7 @@ impl Value {
             Self::Status => "a status such as 503 or \"5xx\"".to_owned(),
             Self::List(Self::Status) => self.such_as("a list"),
             Self::List(_) => "a list such as [\"a\", \"b\"]".to_owned(),
+            Self::Scalar => "a string, a number, true or false".to_owned(),
             Self::Texts => "a table of strings".to_owned(),
             Self::Each(of) => format!("a table whose keys take {}", of.expected()),
             Self::Selector => {

@@ -219,6 +219,10 @@ impl<'t> Node<'t> {
     pub fn at(&self) -> Place {
         self.item.at
     }
+    /// As it stands, unread: for values with a grammar of their own.
+    pub fn content(&self) -> &'t Content {
+        &self.item.content
+    }
     /// Whether it is a table, rather than the short form of one.
     pub fn is_table(&self) -> bool {
         matches!(self.item.content, Content::Table(_))

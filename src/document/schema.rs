@@ -115,6 +115,7 @@ fn value(of: Value) -> Json {
             { "type": "integer", "minimum": 100, "maximum": 599 },
             text("[1-5]([0-9][0-9]|xx)"),
         ] }),
+        Value::Scalar => json!({ "type": ["string", "number", "boolean"] }),
         Value::List(of) => json!({ "type": "array", "items": value(*of) }),
         Value::Texts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Value::Each(of) => json!({ "type": "object", "additionalProperties": value(*of) }),

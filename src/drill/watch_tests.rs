@@ -61,6 +61,7 @@ impl Drill {
             first_byte: None,
             added: Duration::ZERO,
             operation: None,
+            checked: None,
         };
         self.books.record(0, &mut self.durations, &outcome, self.second);
     }

@@ -57,12 +57,13 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
             operation: None,
             faults: Box::default(),
             slos: Box::default(),
+            checks: Box::default(),
         });
     }
     let mut covered = Covered { routes: &mut routes, named, services: &services };
     let faults = faults::compile(scenario, &mut covered, &patterns, &mut notes);
     let phases = phases::compile(scenario, &covered, &faults, &patterns, &safety, &mut notes);
-    let mut slos = slos::compile(scenario, &mut routes, named, &services, &mut notes);
+    let mut slos = slos::compile(scenario, &mut routes, named, &services, &patterns, &mut notes);
     let composites = composites::compile(scenario, &mut slos, &mut routes, &mut notes);
     let proxy = super::proxy::compile(&scenario.proxy, &mut notes);
     let most = usize::from(u16::MAX);

@@ -240,3 +240,26 @@ fn there_is_an_end_to_regular_expressions_and_to_phases() {
     assert!(plan.is_none());
     assert!(said[0].starts_with("more than 1000000 faults"), "{:?}", &said[..said.len().min(3)]);
 }
+
+/// What is found of an answer is one bit for each; the same twice is one.
+#[test]
+fn correctness_is_asked_once() {
+    let slos = |different: usize| -> String {
+        let slo = |n: usize| {
+            let like = n % different;
+            format!(
+                "[slos.s{n}]\nroutes = [\"a\"]\nobjective = \"99%\"\n\
+                 sli.correctness.header.x-a = \"{like}\"\n"
+            )
+        };
+        "[routes.a]\npath = \"/a\"\n[routes.b]\npath = \"/b\"\n".to_owned()
+            + &(0..100).map(slo).collect::<String>()
+    };
+    let (plan, said) = with_target(&slos(64));
+    let plan = plan.unwrap_or_else(|| panic!("{said:?}"));
+    let places: Vec<u8> = plan.routes[0].checks.iter().map(|check| check.place).collect();
+    assert_eq!(places, (0..64).collect::<Vec<u8>>());
+    assert!(plan.routes[1].checks.is_empty());
+    let (_, said) = with_target(&slos(65));
+    assert_eq!(said, ["more than 64 different `correctness`"]);
+}

@@ -115,6 +115,19 @@ impl Pattern {
                 .to_owned(),
         })
     }
+
+    /// Somewhere in the text.
+    pub fn is_in(&self, text: &[u8]) -> bool {
+        self.0.is_match(text)
+    }
+
+    /// It is in every text that begins like this: what it has found does not lean on the end, which
+    /// may be another one. Errs towards no.
+    pub fn is_in_any_that_begins(&self, text: &[u8]) -> bool {
+        /// How far an expression looks beyond its match: `\b`, by one character.
+        const AHEAD: usize = 4;
+        self.0.shortest_match(text).is_some_and(|end| end + AHEAD <= text.len())
+    }
 }
 
 impl PartialEq for Pattern {
@@ -139,6 +152,11 @@ impl Test {
             Self::Present(wanted) => values.next().is_some() == *wanted,
         }
     }
+
+    /// It holds for a field of these.
+    pub fn hold(&self, fields: &HeaderMap, name: &HeaderName) -> bool {
+        self.passes(fields.get_all(name).iter().map(|value| Cow::Borrowed(value.as_bytes())))
+    }
 }
 
 impl std::fmt::Display for Field {
@@ -160,9 +178,7 @@ impl std::fmt::Display for Field {
 impl Field {
     pub fn holds(&self, asked: &Asked<'_>) -> bool {
         match &self.place {
-            FieldPlace::Header(name) => self.says.passes(
-                asked.headers.get_all(name).iter().map(|value| Cow::Borrowed(value.as_bytes())),
-            ),
+            FieldPlace::Header(name) => self.says.hold(asked.headers, name),
             FieldPlace::Query(name) => self.says.passes(parameters(asked.query, name)),
         }
     }

@@ -268,3 +268,21 @@ fn the_order_of_services_says_where_the_rest_goes() {
     let found = changes(&plan(BASE), &plan(&turned));
     assert_eq!(found.changed, ["what no route matches goes to `pay` instead of `shop`"]);
 }
+
+/// Where its bit is is no part of what an objective asks.
+#[test]
+fn a_check_before_another_one() {
+    let check = |name: &str, pointer: &str| {
+        format!(
+            "[slos.{name}]\nobjective = \"99%\"\nsli.correctness.json_pointer = \"{pointer}\"\n"
+        )
+    };
+    let told = |before: &str, after: &str| {
+        let changes =
+            changes(&plan(&(BASE.to_owned() + before)), &plan(&(BASE.to_owned() + after)));
+        (changes.added, changes.changed)
+    };
+    let (a, b) = (check("a", "/a"), check("b", "/b"));
+    assert_eq!(told(&b, &(a + &b)), (vec!["SLO `a`".to_owned()], vec![]));
+    assert_eq!(told(&b, &check("b", "/c")), (vec![], vec!["SLO `b`".to_owned()]));
+}

@@ -12,9 +12,11 @@ use crate::units::Share;
 
 mod alert_warnings;
 mod alerts;
+mod check;
 mod compile;
 mod composites;
 pub mod condition;
+mod correctness;
 pub mod diff;
 pub mod explain;
 mod faults;
@@ -30,6 +32,7 @@ mod slos;
 pub mod tls;
 mod warnings;
 
+pub use check::{Check, MediaType, Pointer};
 pub use compile::compile;
 pub use condition::{Asked, Conditions, SKIP, Selector};
 pub use matcher::{Matcher, Rule, Segment};
@@ -119,6 +122,8 @@ pub struct Route {
     pub faults: Box<[FaultId]>,
     /// SLOs that count this route.
     pub slos: Box<[SloId]>,
+    /// What those among them ask of its answers, each once.
+    pub checks: Box<[Arc<Check>]>,
 }
 
 #[derive(Debug, PartialEq)]

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::condition::Pattern;
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::scenario::{MatchSpec, Says, Scenario};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::scenario::{MatchSpec, Says, Scenario, SliSpec};
 
 /// The most different ones: each may take a megabyte and some milliseconds, at each reload.
 const MOST: usize = 256;
@@ -24,27 +24,39 @@ impl Patterns {
             patterns.read(&fault.only.headers, notes);
             patterns.read(&fault.only.query, notes);
         }
+        for slo in &scenario.slos {
+            let Some(SliSpec::Correctness(spec)) = slo.sli.as_ref().map(|sli| &sli.value) else {
+                continue;
+            };
+            patterns.read(&spec.header, notes);
+            if let Some(text) = &spec.body_regex {
+                patterns.add(&text.value, text.at, notes);
+            }
+        }
         patterns
     }
 
     fn read(&mut self, specs: &[MatchSpec], notes: &mut Diagnostics) {
         for spec in specs {
-            let Says::Regex(text) = &spec.says.value else { continue };
-            if self.0.contains_key(text) {
-                continue;
+            if let Says::Regex(text) = &spec.says.value {
+                self.add(text, spec.says.at, notes);
             }
-            let made = match self.0.len() {
-                ..MOST => {
-                    Pattern::new(text).map_err(|why| format!("not a regular expression: {why}"))
-                }
-                MOST => Err(format!("more than {MOST} different regular expressions")),
-                _ => return,
-            };
-            if let Err(message) = &made {
-                notes.push(Diagnostic::error(spec.says.at, message.clone()));
-            }
-            self.0.insert(text.clone(), made.ok());
         }
+    }
+
+    fn add(&mut self, text: &str, at: Place, notes: &mut Diagnostics) {
+        if self.0.contains_key(text) {
+            return;
+        }
+        let made = match self.0.len() {
+            ..MOST => Pattern::new(text).map_err(|why| format!("not a regular expression: {why}")),
+            MOST => Err(format!("more than {MOST} different regular expressions")),
+            _ => return,
+        };
+        if let Err(message) = &made {
+            notes.push(Diagnostic::error(at, message.clone()));
+        }
+        self.0.insert(text.to_owned(), made.ok());
     }
 
     pub(super) fn get(&self, text: &str) -> Option<Pattern> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RouteId;
+use super::{Check, RouteId};
 use crate::budget::{Dialect, Empty, Mode, Tier};
 use crate::scenario::{Clock, Population, StatusPattern};
 use crate::units::{Rate, Share};
@@ -49,6 +49,7 @@ pub enum Sli {
         of: Population,
         clock: Clock,
     },
+    Correctness(Arc<Check>),
     /// Good for all of these that count the route.
     All(Box<[(Sli, Box<[RouteId]>)]>),
 }

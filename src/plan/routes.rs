@@ -50,6 +50,7 @@ pub(super) fn compile(
                 operation: None,
                 faults: Box::default(),
                 slos: Box::default(),
+                checks: Box::default(),
             });
         }
         return (routes, rules, places);
@@ -97,6 +98,7 @@ pub(super) fn compile(
             operation,
             faults: Box::default(),
             slos: Box::default(),
+            checks: Box::default(),
         });
     }
     (routes, rules, places)
@@ -203,10 +205,7 @@ pub(super) fn conditions(
     let methods = methods.iter().filter_map(|written| method(written, notes)).collect();
     let mut fields = Vec::new();
     for spec in headers {
-        let Ok(name) = spec.name.value.parse::<HeaderName>() else {
-            notes.push(Diagnostic::error(spec.name.at, "not a header's name"));
-            continue;
-        };
+        let Some(name) = field_name(spec, notes) else { continue };
         if name == http::header::HOST {
             notes.push(
                 Diagnostic::error(spec.name.at, "`host` has a key of its own")
@@ -238,8 +237,16 @@ pub(super) fn conditions(
     (notes.len() == before).then_some(conditions)
 }
 
+pub(super) fn field_name(spec: &MatchSpec, notes: &mut Diagnostics) -> Option<HeaderName> {
+    let name = spec.name.value.parse().ok();
+    if name.is_none() {
+        notes.push(Diagnostic::error(spec.name.at, "not a header's name"));
+    }
+    name
+}
+
 /// `None`: its regular expression is none, which has been noted.
-fn test(spec: &MatchSpec, patterns: &Patterns) -> Option<Test> {
+pub(super) fn test(spec: &MatchSpec, patterns: &Patterns) -> Option<Test> {
     Some(match &spec.says.value {
         Says::Exactly(text) => Test::Exactly(text.clone()),
         Says::Present(wanted) => Test::Present(*wanted),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile::unknown;
+use super::correctness::Checks;
+use super::patterns::Patterns;
 use super::{Route, Service, Sli, Slo, SloId, alerts};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::scenario::{Scenario, SliSpec, SloSpec, StatusPattern, TierSpec};
@@ -27,9 +29,11 @@ pub(super) fn compile(
     routes: &mut [Route],
     named: usize,
     services: &[Service],
+    patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Vec<Slo> {
-    let mut slos = Vec::new();
+    let mut slos: Vec<Slo> = Vec::new();
+    let mut checks = Checks::default();
     let mut by_route: Vec<Vec<SloId>> = vec![Vec::new(); routes.len()];
     for spec in &scenario.slos {
         let counted = counts(spec, &routes[..named], services, notes);
@@ -38,7 +42,7 @@ pub(super) fn compile(
         }
         let tier = spec.tier.as_ref().and_then(|name| written_tier(name, scenario));
         let objective = objective(spec, scenario, notes);
-        let sli = sli(spec, notes);
+        let sli = sli(spec, patterns, &mut checks, notes);
         let window = spec.window.as_ref().map_or(WINDOW, |window| window.value);
         slos.push(Slo {
             name: spec.name.value.as_str().into(),
@@ -66,6 +70,14 @@ pub(super) fn compile(
         }
     }
     for (route, ids) in routes.iter_mut().zip(by_route) {
+        for id in &ids {
+            if let Sli::Correctness(check) = &slos[usize::from(*id)].sli
+                && !route.checks.contains(check)
+            {
+                let known = route.checks.iter().chain([check]).cloned();
+                route.checks = known.collect();
+            }
+        }
         route.slos = ids.into();
     }
     slos
@@ -167,7 +179,12 @@ fn strictly_within(objective: &Located<Share>, notes: &mut Diagnostics) -> Optio
     None
 }
 
-fn sli(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Sli> {
+fn sli(
+    spec: &SloSpec,
+    patterns: &Patterns,
+    checks: &mut Checks,
+    notes: &mut Diagnostics,
+) -> Option<Sli> {
     // A missing key has been reported where it was read.
     let sli = spec.sli.as_ref()?;
     Some(match &sli.value {
@@ -188,6 +205,7 @@ fn sli(spec: &SloSpec, notes: &mut Diagnostics) -> Option<Sli> {
             exclude_status: Box::default(),
             abandoned_after: Duration::from_secs(1),
         },
+        SliSpec::Correctness(spec) => Sli::Correctness(checks.compile(spec, patterns, notes)?),
         SliSpec::Latency { threshold, of, clock } => {
             if threshold.value.is_zero() {
                 notes.push(

@@ -11,6 +11,7 @@ use hyper::body::Body;
 
 use super::body::Payload;
 use super::conn::Conn;
+use super::content::Aside;
 use super::exchange::Exchange;
 use super::headers;
 use super::prescription::Late;
@@ -138,7 +139,16 @@ pub async fn hold_answer(
 
 /// Reads the caller's body to its end, within bounds. True: all of it was read, so that the
 /// connection can go on.
-pub async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, expects_continue: bool) -> bool {
+pub async fn drain<B: Body<Data = Bytes> + Unpin>(body: B, expects_continue: bool) -> bool {
+    read(body, expects_continue, |_| ()).await
+}
+
+/// The same; `saw` is given each piece.
+async fn read<B: Body<Data = Bytes> + Unpin>(
+    mut body: B,
+    expects_continue: bool,
+    mut saw: impl FnMut(&[u8]),
+) -> bool {
     if body.is_end_stream() {
         return true;
     }
@@ -150,7 +160,9 @@ pub async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, expects_continue:
         let mut left = DRAINED_BYTES;
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return false };
-            let length = frame.data_ref().map_or(0, Bytes::len);
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            saw(data);
+            let length = data.len();
             if length > left {
                 return false;
             }
@@ -162,13 +174,20 @@ pub async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B, expects_continue:
 }
 
 /// Reads an answer that nobody will see to its end, within the same bounds, so that the service
-/// can say it all and its connection can go on.
-pub fn discard(payload: Payload, lease: Option<Lease>) {
+/// can say it all and its connection can go on. `aside`: who asks what it says.
+pub fn discard(payload: Payload, lease: Option<Lease>, mut aside: Option<Aside>) {
     if let Payload::Stream(body) = payload {
         tokio::task::spawn_local(async move {
-            if drain(body, false).await
-                && let Some(lease) = lease
-            {
+            let saw = |data: &[u8]| {
+                if let Some(aside) = &mut aside {
+                    aside.saw(data);
+                }
+            };
+            let whole = read(body, false, saw).await;
+            if let Some(aside) = aside {
+                aside.over(whole);
+            }
+            if whole && let Some(lease) = lease {
                 lease.give_back();
             }
         });

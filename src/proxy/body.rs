@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::act::{self, Held, Place};
 use super::conn::Conn;
+use super::content;
 use super::copies::Copies;
 use super::exchange::Exchange;
 use super::flow::Flow;
@@ -304,7 +305,13 @@ impl ResponseBody {
     fn end(&mut self, end: End) {
         let damaged = self.replaced || self.shaper.as_ref().is_some_and(|shaper| shaper.damaged);
         if let Some(mut exchange) = self.exchange.take() {
-            exchange.finish(if damaged && end == End::Complete { End::Destroyed } else { end });
+            if end == End::Complete {
+                let own = self.shaper.as_mut().filter(|shaper| shaper.damaged);
+                let own = own.and_then(|shaper| shaper.own.take());
+                content::finish(exchange, if damaged { End::Destroyed } else { end }, own);
+            } else {
+                exchange.finish(end);
+            }
         }
         if let Some(lease) = self.lease.take()
             && end == End::Complete
@@ -425,10 +432,15 @@ impl ResponseBody {
             ready!(self.poll_room(context));
             match ready!(self.poll_shaped(context)) {
                 Shaped::Frame(frame) => {
-                    if let (Some(exchange), Some(trailers)) =
-                        (&mut self.exchange, frame.trailers_ref())
-                    {
-                        exchange.says(trailers);
+                    if let Some(exchange) = &mut self.exchange {
+                        if let (Some(content), Some(data)) =
+                            (&mut exchange.content, frame.data_ref())
+                        {
+                            content.saw(data);
+                        }
+                        if let Some(trailers) = frame.trailers_ref() {
+                            exchange.says(trailers);
+                        }
                     }
                     // After trailers hyper drops the body without asking for more.
                     if frame.is_trailers() || self.is_end_stream() {

@@ -249,10 +249,18 @@ impl Conn {
         if ticket.is_some_and(|ticket| ticket < flushes) {
             return Poll::Ready(());
         }
-        *ticket = Some(flushes);
+        let first = ticket.replace(flushes).is_none();
         let mut waiting = self.flushing.borrow_mut();
         if !waiting.iter().any(|known| known.will_wake(context.waker())) {
             waiting.push(context.waker().clone());
+        }
+        // On HTTP/2 a body has a task of its own: when all it gave is out already, and no other
+        // stream moves, nobody would flush any more.
+        if first
+            && self.flags.multiplexed.get()
+            && let Some(waker) = &*self.waker.borrow()
+        {
+            waker.wake_by_ref();
         }
         Poll::Pending
     }

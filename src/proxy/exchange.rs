@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Method};
 
 use super::conn::Presence;
+use super::content::Content;
 use super::inflow::Upload;
 use super::prescription::Deed;
 use super::worker::{Taken, Worker};
@@ -38,6 +39,8 @@ pub struct Exchange {
     presence: Option<Presence>,
     /// For the request log, where there is one.
     pub trace: Option<Box<Trace>>,
+    /// What its answer says, where somebody asks.
+    pub content: Option<Box<Content>>,
 }
 
 impl Exchange {
@@ -64,6 +67,7 @@ impl Exchange {
             first_byte: None,
             added: Duration::ZERO,
             operation,
+            checked: None,
         };
         // Boxed: it goes through many hands.
         Box::new(Self {
@@ -79,6 +83,7 @@ impl Exchange {
             is_stream: false,
             presence: Some(presence),
             trace: None,
+            content: None,
         })
     }
 
@@ -134,34 +139,48 @@ impl Exchange {
     /// out, whoever ends it. That its service or a fault
     /// does is a second fact, `interrupted`.
     pub fn is_stream(&mut self) {
-        self.record(End::Complete);
+        let now = crate::clock::now();
+        self.record(End::Complete, now, now);
         self.is_stream = true;
     }
 
     /// The end; only the first call counts.
     pub fn finish(&mut self, end: End) {
-        let Some(presence) = self.presence.take() else { return };
-        self.stage.books.active(self.worker.id, -1);
-        drop(presence);
+        if !self.leave() {
+            return;
+        }
         if self.is_stream && matches!(end, End::Cut | End::Destroyed) {
             self.stage.books.interrupted(self.worker.id);
         }
-        self.record(end);
+        let now = crate::clock::now();
+        self.record(end, now, now);
     }
 
-    /// Records the outcome; only the first call counts.
-    fn record(&mut self, end: End) {
+    /// It is under way no more; false: it was not.
+    pub fn leave(&mut self) -> bool {
+        let presence = self.presence.take();
+        if presence.is_some() {
+            self.stage.books.active(self.worker.id, -1);
+        }
+        presence.is_some()
+    }
+
+    pub fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// Records the outcome of what ended at `at`; only the first call counts.
+    pub fn record(&mut self, end: End, at: Instant, now: Instant) {
         if self.recorded {
             return;
         }
         self.recorded = true;
-        let now = crate::clock::now();
-        self.let_go(now);
+        self.let_go(at);
         if self.upload.as_ref().is_some_and(|upload| upload.altered.get()) {
             self.outcome.hit = Hit::Altered;
         }
         self.outcome.end = end;
-        self.outcome.total = now.saturating_duration_since(self.arrived);
+        self.outcome.total = at.saturating_duration_since(self.arrived);
         let second = self.worker.second(now);
         let durations = &mut *self.worker.durations.borrow_mut();
         let bad = self.stage.books.record(self.worker.id, durations, &self.outcome, second);

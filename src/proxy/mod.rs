@@ -6,6 +6,7 @@ pub mod admit;
 pub mod body;
 pub mod conn;
 pub mod connect;
+pub mod content;
 pub mod copies;
 pub mod cut;
 pub mod exchange;

@@ -110,6 +110,11 @@ impl Changes {
         changed
     }
 
+    /// Bytes will not be what they were.
+    pub fn damages(&self) -> bool {
+        self.shapes.iter().any(|(_, shape)| matches!(shape, Shape::Flip { .. }))
+    }
+
     /// What comes instead of the body: the last to say so.
     pub fn replacement(&mut self, exchange: &Exchange) -> Option<Bytes> {
         let mut bytes = None;

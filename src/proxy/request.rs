@@ -13,6 +13,7 @@ use super::admit::{self, Refusal};
 use super::body::{Payload, ResponseBody};
 use super::conn::Conn;
 use super::connect::Trouble;
+use super::content;
 use super::copies::Copies;
 use super::exchange::Exchange;
 use super::forwarded;
@@ -275,14 +276,24 @@ async fn serve(
     if lease.reached_never(&plan.safety) {
         stage.mark_never(service_id);
     }
+    let is_checked = exchange.is_checked();
+    if is_checked {
+        content::served(&mut exchange, head.status, &head.headers);
+    }
     if let Some(struck) = &mut faults {
         let status = head.status;
         let injected = Box::pin(after_head(&worker, &caller, &mut exchange, struck, status)).await;
+        let aside = if matches!(injected, Injected::Answered(_)) {
+            let bodiless = act::bodiless(&exchange.outcome.method, head.status);
+            content::aside(&mut exchange, bodiless, payload.size_hint().exact())
+        } else {
+            None
+        };
         (exchange, faults) = match concluded(&worker, &caller, exchange, faults, injected) {
             ControlFlow::Continue(goes_on) => goes_on,
             ControlFlow::Break(answered) => {
                 if answered.is_ok() {
-                    act::discard(payload, Some(lease));
+                    act::discard(payload, Some(lease), aside);
                 }
                 return answered;
             }
@@ -309,6 +320,9 @@ async fn serve(
         return Ok(Response::from_parts(head, body));
     }
     if endless {
+        if is_checked {
+            content::endless(&mut exchange, head.status, &head.headers);
+        }
         exchange.is_stream();
     }
 

@@ -11,6 +11,7 @@ use http_body::{Frame, SizeHint};
 use rand::RngExt;
 
 use super::body::Payload;
+use super::content::Undamaged;
 use super::cut::{Carried, Left};
 use super::exchange::Exchange;
 use super::inflow::BodyError;
@@ -63,6 +64,8 @@ pub struct Shaper {
     wait: Option<Wait>,
     /// Bytes are not what they were.
     pub damaged: bool,
+    /// Sees them before.
+    pub own: Option<Undamaged>,
     /// Something was done to it, if only a wait.
     pub touched: bool,
 }
@@ -147,6 +150,7 @@ impl Shaper {
             next: None,
             wait: None,
             damaged: false,
+            own: None,
             touched: false,
         }))
     }
@@ -183,7 +187,12 @@ impl Shaper {
                     None => return Poll::Ready(Shaped::End),
                     Some(Err(error)) => return Poll::Ready(Shaped::Failed(error)),
                     Some(Ok(frame)) => match frame.into_data() {
-                        Ok(data) => self.take(data, source),
+                        Ok(data) => {
+                            if let Some(own) = &mut self.own {
+                                own.saw(&data);
+                            }
+                            self.take(data, source);
+                        }
                         Err(trailers) => return Poll::Ready(Shaped::Frame(trailers)),
                     },
                 }

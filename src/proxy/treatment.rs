@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::act::{self, Held, Place};
 use super::body::{Payload, RequestBody, ResponseBody};
 use super::conn::Conn;
+use super::content::{self, Coming};
 use super::cut::Carried;
 use super::exchange::Exchange;
 use super::headers::Glance;
@@ -332,6 +333,7 @@ pub fn respond(
     let (mut payload, mut lease) = source;
     let bodiless = act::bodiless(&exchange.outcome.method, head.status);
     let (mut shaper, mut replaced) = (None, false);
+    let (edited, mut damaged) = (faults.is_some(), false);
     if let Some(mut faults) = faults
         && !bodiless
         && !faults.download.shapes.is_empty()
@@ -339,14 +341,24 @@ pub fn respond(
         if let Some(bytes) = faults.download.replacement(&exchange) {
             replaced = true;
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-            act::discard(std::mem::replace(&mut payload, Payload::Full(Some(bytes))), lease.take());
+            let own = std::mem::replace(&mut payload, Payload::Full(Some(bytes)));
+            let aside = content::aside(&mut exchange, false, own.size_hint().exact());
+            act::discard(own, lease.take(), aside);
         }
         let length = payload.size_hint().exact();
         if length.is_none() && caller.version < Version::HTTP_11 {
             faults.end_visibly();
         }
+        damaged = faults.download.damages();
         shaper = Shaper::new(worker, &exchange, &faults.download, Carried::Body { length });
         exchange.active = std::mem::take(&mut faults.active);
+    }
+    if exchange.is_checked() {
+        let coming = Coming { bodiless, length: payload.size_hint().exact(), edited, damaged };
+        let own = content::sent(&mut exchange, head.status, &head.headers, coming);
+        if let Some(shaper) = &mut shaper {
+            shaper.own = own;
+        }
     }
     let body = ResponseBody::new(payload, exchange, Rc::clone(&caller.conn))
         .multiplexed(caller.is_multiplexed())

@@ -121,6 +121,8 @@ pub struct Worker {
     pub durations: RefCell<Durations>,
     /// Copies of requests that are on their way.
     pub copies: Cell<usize>,
+    /// Bytes of bodies that are kept to be judged.
+    pub kept: Cell<usize>,
     /// Where finished requests are written down, if anywhere.
     pub log: Option<Queue>,
     stage: RefCell<Rc<Taken>>,
@@ -195,6 +197,7 @@ async fn serve(
         durations: RefCell::new(durations),
         cutting: Cell::new(None),
         copies: Cell::new(0),
+        kept: Cell::new(0),
         log,
     });
     tokio::task::spawn_local(release(Rc::clone(&worker)));

@@ -86,6 +86,41 @@ fn every_kind_is_judged() {
     assert_eq!(of(&group.replace("group = \"g\"\n", "")).0, 640);
 }
 
+/// What a fault makes of what an answer says: told where it is known.
+#[test]
+fn what_answers_say_is_judged() {
+    let of = |inject: &str| {
+        let text = format!(
+            "[faults.it]\nroutes = [\"*\"]\ninject.{inject}\n[slos.head]\nobjective = \"99%\"\n\
+             sli.correctness = {{ content_type = \"application/json\", header = {{ x-a = \"1\" }} }}\n\
+             [slos.body]\nobjective = \"99%\"\nsli.correctness = {{ json_pointer = \"/a\" }}\n"
+        );
+        let drill = rehearsed(&text, 10.0, Some(Duration::from_secs(10)));
+        let of = |at: usize| (drill.slos[at].bad.round() as u64, drill.slos[at].without.len());
+        (of(0), of(1))
+    };
+    let (good, bad, guessed) = ((0, 0), (100, 0), (100, 1));
+    for (inject, want) in [
+        ("error = 503", (good, good)),
+        ("error = { status = 200, body = \"no\" }", (bad, bad)),
+        ("error = { status = 200, body = '{\"a\": 1}' }", (bad, good)),
+        ("abort = \"reset\"", (good, good)),
+        ("truncate = { after = \"1KiB\" }", (good, good)),
+        ("latency = \"1s\"", (good, good)),
+        ("corrupt = { replace = \"no\" }", (good, bad)),
+        ("corrupt = { replace = '{\"a\": 1}' }", (good, good)),
+        ("corrupt = { flip = \"1%\" }", (good, guessed)),
+        ("headers = { remove = [\"x-a\"] }", (bad, good)),
+        ("headers = { set = { x-a = \"2\" } }", (bad, good)),
+        ("headers = { set = { x-a = \"1\" }, add = { x-a = \"2\" } }", (good, good)),
+        ("headers = { add = { x-a = \"2\" } }", (good, good)),
+        ("headers = { set = { content-type = \"application/json\" } }", (good, good)),
+        ("headers = { set = { content-type = \"text/html\" } }", (bad, good)),
+    ] {
+        assert_eq!(of(inject), want, "{inject}");
+    }
+}
+
 #[test]
 fn what_will_not_work_is_said() {
     let text = "[faults.rare]\nroutes = [\"a\"]\nprobability = \"0.001%\"\ninject.error = 503\n\

@@ -177,6 +177,7 @@ mod tests {
             first_byte: None,
             added: Duration::ZERO,
             operation: None,
+            checked: None,
         }
     }
 

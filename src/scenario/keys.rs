@@ -113,7 +113,7 @@ static ROUTE: TableKeys = TableKeys {
 };
 
 /// How a header field or a query parameter is told.
-const MATCHES: Value = Value::Each(&Value::OneOf(&MATCH));
+pub(super) const MATCHES: Value = Value::Each(&Value::OneOf(&MATCH));
 
 static MATCH: TableKeys = TableKeys {
     name: "headers.NAME",

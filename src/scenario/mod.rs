@@ -8,6 +8,7 @@ use crate::fault;
 use crate::units::{Bytes, Share};
 
 mod adjust;
+mod correctness;
 #[cfg(test)]
 mod env_tests;
 pub mod keys;
@@ -25,6 +26,7 @@ mod tls;
 mod toml_tests;
 
 pub use adjust::{WHO, adjustable, merges, written_at};
+pub use correctness::{CorrectnessSpec, PointerSpec, Scalar};
 pub use keys::ROOT;
 pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
 pub use proxy::{LimitsSpec, ProxySpec, TimeoutsSpec};

@@ -234,7 +234,7 @@ fn bursts(table: &mut Table<'_, '_>) -> Option<BurstsSpec> {
     Some(BurstsSpec { on: on?, off: off? })
 }
 
-fn matches(table: &mut Table<'_, '_>, key: &str) -> Vec<MatchSpec> {
+pub(super) fn matches(table: &mut Table<'_, '_>, key: &str) -> Vec<MatchSpec> {
     let each = table.each(key);
     let notes = &mut *table.notes;
     let read = each.into_iter().filter_map(|(name, node)| {

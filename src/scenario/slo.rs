@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::StatusPattern;
+use super::correctness::{self, CorrectnessSpec};
 use super::read::statuses;
 use crate::budget::{Dialect, Empty, Mode};
 use crate::diagnostic::{Located, Place};
@@ -49,6 +50,7 @@ pub enum SliSpec {
         at_least: Located<Rate>,
         slice: Option<Located<Duration>>,
     },
+    Correctness(CorrectnessSpec),
 }
 
 /// Which answers a latency SLI counts.
@@ -166,6 +168,7 @@ fn sli(table: &mut Table<'_, '_>) -> Option<Located<SliSpec>> {
             "throughput" => table
                 .rate("at_least")
                 .map(|at_least| SliSpec::Throughput { at_least, slice: table.duration("slice") }),
+            "correctness" => Some(SliSpec::Correctness(correctness::read(at, &mut table))),
             _ => latency(&mut table),
         };
         read = read.or(value.map(|value| Located { value, at }));
@@ -295,6 +298,11 @@ static SLI: TableKeys = TableKeys {
         Key::new("availability", Value::Table(&AVAILABILITY), "An answer that is no failure."),
         Key::new("latency", Value::Table(&LATENCY), "An answer in time."),
         Key::new("throughput", Value::Table(&THROUGHPUT), "Enough good answers in a slice."),
+        Key::new(
+            "correctness",
+            Value::Table(&correctness::CORRECTNESS),
+            "An answer that says what it should.",
+        ),
     ],
     short: None,
 };

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{End, Event, Hit, Origin, Outcome, judge};
+use super::{Checked, End, Event, Hit, Origin, Outcome, judge};
 use crate::budget::{Expected, Stretch};
 use crate::dice::Dice;
 use crate::fault::{Action, At, Shape, Way, When};
-use crate::plan::{Fault, Phase, Plan, Route, RouteId, Slo, SloId, Who};
+use crate::plan::{Check, Fault, Phase, Plan, Route, RouteId, Sli, Slo, SloId, Who};
 
 /// Decisions that a fault is asked for; a share of them is known to a hundredth.
 const DRAWS: u64 = 10_000;
@@ -52,6 +52,15 @@ struct Harm {
     /// How likely those are bad.
     turned_away: f64,
     without: Vec<String>,
+}
+
+impl Harm {
+    fn leaves_out(&mut self, fault: &Fault, what: &str, taken_as: &str) {
+        let note = format!("fault `{}` {what}: taken as {taken_as}", fault.name);
+        if !self.without.contains(&note) {
+            self.without.push(note);
+        }
+    }
 }
 
 impl Harms {
@@ -172,12 +181,15 @@ fn address(fault: &Arc<Fault>) -> usize {
 
 fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
     let mut harm = Harm::default();
+    let checks = checks(&slo.sli);
     let (mut bad, mut turned_away) = (0_u64, 0_u64);
     for draw in 0..DRAWS {
         let mut dice = Dice::new(draw, "estimate", draw, &fault.name);
         let mut outcome = well(route);
         for kind in &fault.kinds {
-            act(&kind.decide(&mut dice), &mut outcome, fault, &mut harm);
+            let action = kind.decide(&mut dice);
+            says(&action, &mut outcome, &checks, fault, &mut harm);
+            act(&action, &mut outcome, fault, &mut harm);
         }
         bad += u64::from(matches!(judge(slo, &outcome), Event::Bad(_)));
         if let Some(status) = harm.answer {
@@ -204,17 +216,14 @@ fn well(route: RouteId) -> Outcome {
         first_byte: Some(WELL),
         added: Duration::ZERO,
         operation: None,
+        // All that is asked.
+        checked: Some(Checked { right: u64::MAX, ..Checked::default() }),
     }
 }
 
 /// Does to an outcome what the data path would do.
 fn act(action: &Action, outcome: &mut Outcome, fault: &Fault, harm: &mut Harm) {
-    let unknown = |harm: &mut Harm, what: &str| {
-        let note = format!("fault `{}` {what}: taken as harmless", fault.name);
-        if !harm.without.contains(&note) {
-            harm.without.push(note);
-        }
-    };
+    let unknown = |harm: &mut Harm, what: &str| harm.leaves_out(fault, what, "harmless");
     let answered = outcome.origin != Origin::Service;
     match action {
         Action::Delay { time, when } => {
@@ -256,5 +265,61 @@ fn act(action: &Action, outcome: &mut Outcome, fault: &Fault, harm: &mut Harm) {
         }
         Action::Serve(_) => unknown(harm, "queues, as the load has it"),
         Action::Respond { .. } | Action::Abort(_) | Action::Edit { .. } | Action::Copy(_) => {}
+    }
+}
+
+/// What is asked of answers.
+fn checks(sli: &Sli) -> Vec<&Check> {
+    match sli {
+        Sli::Availability { .. } | Sli::Latency { .. } => Vec::new(),
+        Sli::Correctness(check) => vec![&**check],
+        Sli::All(members) => members.iter().flat_map(|(sli, _)| checks(sli)).collect(),
+    }
+}
+
+/// Does to what an answer says what the data path would do.
+fn says(action: &Action, outcome: &mut Outcome, checks: &[&Check], fault: &Fault, harm: &mut Harm) {
+    if checks.is_empty() {
+        return;
+    }
+    let answered = outcome.origin != Origin::Service;
+    let Some(checked) = &mut outcome.checked else { return };
+    let mut found = |check: &Check, right: Option<bool>| {
+        let bit = 1 << check.place;
+        let part = |is: bool| if is { bit } else { 0 };
+        checked.right = checked.right & !bit | part(right == Some(true));
+        checked.wrong = checked.wrong & !bit | part(right == Some(false));
+        checked.unread = checked.unread & !bit | part(right.is_none());
+    };
+    match action {
+        // Nothing of it reaches the caller as a whole.
+        Action::Shape { on: Way::Response, shape: Shape::Cut { .. } } => outcome.checked = None,
+        Action::Abort(_) if !answered => outcome.checked = None,
+        Action::Respond { answer, .. } if !answered => {
+            for check in checks {
+                let head = check.takes_head(&answer.headers);
+                found(
+                    check,
+                    if head { check.takes_body(&answer.body, false) } else { Some(false) },
+                );
+            }
+        }
+        Action::Edit { on: Way::Response, edit } => {
+            for check in checks.iter().filter(|check| !check.outlives(edit)) {
+                found(check, Some(false));
+            }
+        }
+        Action::Shape { on: Way::Response, shape: Shape::Replace(bytes) } => {
+            for check in checks.iter().filter(|check| check.reads_body()) {
+                found(check, check.takes_body(bytes, false));
+            }
+        }
+        Action::Shape { on: Way::Response, shape: Shape::Flip { .. } } => {
+            for check in checks.iter().filter(|check| check.reads_body()) {
+                found(check, Some(false));
+                harm.leaves_out(fault, "damages bodies that nobody knows", "wrong");
+            }
+        }
+        _ => {}
     }
 }

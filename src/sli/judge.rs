@@ -29,7 +29,7 @@ pub enum Cause {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Excluded {
-    /// The caller left early, and no fault had held it.
+    /// The caller left early, and no fault had held it; or there is no whole answer to be judged.
     ClientGone,
     /// The caller's own body was broken.
     BadRequest,
@@ -37,10 +37,14 @@ pub enum Excluded {
     Refused,
     /// Its status is one the SLO leaves out.
     Status,
-    /// A latency SLI of good answers only: this one was not good.
+    /// An SLI of good answers only: this one was not good.
     NotGood,
     /// It was open when the run ended.
     Unfinished,
+    /// An SLI that asks about a body, and there is none, or one without an end.
+    NoBody,
+    /// Its body is longer than what is read, encoded, a part of one, or there were too many.
+    Unread,
 }
 
 impl Cause {
@@ -56,13 +60,15 @@ impl Cause {
 }
 
 impl Excluded {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ClientGone,
         Self::BadRequest,
         Self::Refused,
         Self::Status,
         Self::NotGood,
         Self::Unfinished,
+        Self::NoBody,
+        Self::Unread,
     ];
 
     pub fn label(self) -> &'static str {
@@ -73,6 +79,8 @@ impl Excluded {
             Self::Status => "status",
             Self::NotGood => "not_good",
             Self::Unfinished => "unfinished",
+            Self::NoBody => "no_body",
+            Self::Unread => "unread",
         }
     }
 }
@@ -101,6 +109,7 @@ fn by(sli: &Sli, outcome: &Outcome) -> Event {
             availability(bad_status, exclude_status, *abandoned_after, outcome)
         }
         Sli::Latency { threshold, of, clock } => latency(*threshold, *of, *clock, outcome),
+        Sli::Correctness(check) => correctness(1 << check.place, outcome),
         Sli::All(members) => {
             let counting = members.iter().filter(|(_, routes)| routes.contains(&outcome.route));
             counting.map(|(sli, _)| by(sli, outcome)).reduce(both).unwrap_or(Event::Good)
@@ -142,8 +151,12 @@ pub(super) fn is_answered(outcome: &Outcome) -> bool {
 
 /// A whole answer with a status that is not bad.
 fn is_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
-    outcome.end == End::Complete
-        && outcome.status != 0
+    outcome.end == End::Complete && says_good(bad_status, outcome)
+}
+
+/// Its status is not bad, however it ended.
+fn says_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
+    outcome.status != 0
         && !is_in(outcome.status, bad_status)
         && !outcome.grpc.is_some_and(|status| BAD_GRPC_STATUS.contains(&status))
 }
@@ -213,6 +226,39 @@ fn latency(threshold: Duration, of: Population, clock: Clock, outcome: &Outcome)
     }
 }
 
+/// `check`: its bit. Only answers that are no failure are looked at, and were sent to their end,
+/// whatever a fault did to their bytes: all else is what availability is for.
+fn correctness(check: u64, outcome: &Outcome) -> Event {
+    let checked = match outcome.end {
+        End::Abandoned { .. } => return Event::Excluded(Excluded::ClientGone),
+        End::Complete => outcome.checked.unwrap_or_default(),
+        // Damaged, not cut off.
+        End::Destroyed if let Some(checked) = outcome.checked => checked,
+        _ => return Event::Excluded(Excluded::NotGood),
+    };
+    if !says_good(&BAD_STATUS, outcome) {
+        Event::Excluded(Excluded::NotGood)
+    } else if checked.right & check != 0 {
+        Event::Good
+    } else if checked.unread & check != 0 {
+        Event::Excluded(Excluded::Unread)
+    } else if checked.wrong & check == 0 {
+        Event::Excluded(Excluded::NoBody)
+    } else {
+        let own = checked.own_wrong & check != 0;
+        let served_badly = own || outcome.served.is_some_and(|status| is_in(status, &BAD_STATUS));
+        Event::Bad(match outcome.hit {
+            Hit::No => Cause::Organic,
+            Hit::Yes if served_badly => Cause::Masked,
+            Hit::Yes | Hit::Altered => Cause::Injected,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "correctness_tests.rs"]
+mod correctness_tests;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +292,7 @@ mod tests {
             first_byte: (status != 0).then(|| ms(total / 2)),
             added: ms(added),
             operation: None,
+            checked: None,
         }
     }
 

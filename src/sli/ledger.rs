@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::judge::{Event, judge};
+use super::judge::{Event, Excluded, judge};
 use super::operations::Operations;
 use super::ring::Ring;
 use super::series::{Histogram, add};
@@ -85,7 +85,7 @@ impl Skip {
 pub(super) struct SloCells {
     pub(super) good: AtomicU64,
     pub(super) bad: [AtomicU64; 3],
-    pub(super) excluded: [AtomicU64; 6],
+    pub(super) excluded: [AtomicU64; Excluded::ALL.len()],
 }
 
 impl SloCells {

@@ -43,6 +43,21 @@ pub struct Outcome {
     pub added: Duration,
     /// Key of the operation it is an attempt of, where its route says what that is.
     pub operation: Option<u64>,
+    /// What it says, where a correctness SLO asks. `None`: it was not sent to its end, or is one
+    /// that nobody asks about.
+    pub checked: Option<Checked>,
+}
+
+/// What was found of an answer, one bit for each [`crate::plan::Check::place`]. One that is in none
+/// of the first three asks about a body, and there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checked {
+    pub right: u64,
+    pub wrong: u64,
+    /// What was read of it does not tell.
+    pub unread: u64,
+    /// Of the wrong ones, those that the service's own answer fails as well.
+    pub own_wrong: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -90,6 +90,7 @@ fn objective(out: &mut String, plan: &Plan, slo: &Slo, lost: &mut Vec<String>) {
     let description = match &slo.sli {
         Sli::Availability { .. } => "Answers that are no failure",
         Sli::Latency { .. } => "Answers in time",
+        Sli::Correctness(_) => "Answers that say what they should",
         Sli::All(_) => "Answers that are good in every respect",
     };
     let (method, slices) = match slo.slices.map(|slices| (slices.target, slices.seconds)) {
