@@ -23,8 +23,13 @@ pub(crate) struct Traffic(Child);
 
 impl Traffic {
     pub(crate) fn start(url: &str, rps: u32) -> Self {
+        Self::of(url, rps, &[])
+    }
+
+    pub(crate) fn of(url: &str, rps: u32, requests: &[&str]) -> Self {
         let child = Command::new(BACKBURN)
             .args(["load", url, "--rps", &rps.to_string(), "--for", "5m"])
+            .args(requests.iter().flat_map(|request| ["--request", request]))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -117,6 +122,15 @@ fn a_page_that_would_have_fired() {
     );
     let (code, verdict) = drill.admin("GET", "/api/v1/slos/up/verdict", "");
     assert_eq!(code, 409, "{verdict}");
+    let verdict: Value = serde_json::from_str(&verdict).unwrap();
+    let methods = verdict["intervals"].as_array().unwrap();
+    let names: Vec<&str> = methods.iter().map(|it| it["method"].as_str().unwrap()).collect();
+    assert_eq!(names, ["wilson", "clopper-pearson", "jeffreys"]);
+    let share = verdict["bad"].as_f64().unwrap() / verdict["total"].as_f64().unwrap();
+    for method in methods {
+        let [low, high] = ["low_ratio", "high_ratio"].map(|key| method[key].as_f64().unwrap());
+        assert!(low < share && share < high, "{verdict}");
+    }
     assert_eq!(drill.admin("GET", "/api/v1/slos/down/verdict", "").0, 404);
     assert_eq!(drill.json("/api/v1/slos/up")["name"], "up");
     // Both bases, by the cause, and what is left.
@@ -186,6 +200,66 @@ fn an_allowance_halts() {
     assert_eq!(drill.wait().0, Some(4));
 }
 
+/// Is it safe to go on? One answer, wherever it is asked: nobody can tell before there is traffic,
+/// it is not once the rest of the plan costs more than it may, nor after a halt.
+#[test]
+fn is_it_safe_to_go_on() {
+    let scenario = r#"
+[faults.down]
+routes = ["*"]
+probability = "20%"
+inject.error = 503
+[slos.up]
+objective = "90%"
+allowance = "5%"
+sli.availability = {}
+[[phases]]
+name = "calm"
+until = "next"
+for = "1m"
+[[phases]]
+name = "outage"
+for = "1h"
+faults = ["*"]
+set.down.probability = "100%"
+"#;
+    let service = well();
+    let mut drill = proxy(scenario, &service.url, &["--no-meter", "--progress", "1s"]);
+    let asked = |drill: &Program| -> [String; 4] {
+        let go_on = drill.json("/api/v1/status")["go_on"].clone();
+        ["question", "answer", "reason", "slo"]
+            .map(|key| go_on[key].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(asked(&drill), ["go_on", "unknown", "no_traffic", "up"]);
+    let traffic = Traffic::start(&drill.url("proxy"), 40);
+    // An hour in which all fail is 1.49 % of the budget of 90 % over 28 days, and no page of its
+    // dialect can fire; the 29th request proves 90 %.
+    drill.until_within(30, "safe", |drill| asked(drill) == ["go_on", "yes", "within_limits", "up"]);
+    drill.until("said", |drill| drill.said().contains("| go on yes |"));
+    let (code, drawn, said) = drill.backburn(&["status"]);
+    assert_eq!(code, Some(0), "{said}");
+    let drawn = drawn.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        drawn.contains("Safe to go on: the rest of the plan is expected to cost up"),
+        "{drawn}"
+    );
+    assert!(drawn.contains("of the 5% it may burn is left"), "{drawn}");
+    let tighter = scenario.replace("allowance = \"5%\"", "allowance = \"1%\"");
+    drill.scratch.file("scenario.toml", &tighter);
+    assert_eq!(drill.admin("POST", "/api/v1/reload", "").0, 200);
+    drill.until("too much", |drill| asked(drill)[1..3] == ["no", "allowance_expected"]);
+    drill.until("said", |drill| drill.said().contains("| go on no (allowance expected) |"));
+    assert_eq!(drill.admin("POST", "/api/v1/drill/pause", "").0, 200);
+    assert_eq!(asked(&drill)[..2], ["resume", "no"]);
+    assert_eq!(drill.admin("POST", "/api/v1/drill/halt", "").0, 200);
+    assert_eq!(asked(&drill), ["go_on", "no", "halted", ""]);
+    drop(traffic);
+    drill.signal("-INT");
+    let (code, said) = drill.wait();
+    assert_eq!(code, Some(4));
+    assert!(said.contains("Not fit to be run again: it was halted by API"), "{said}");
+}
+
 /// A dry run for people and for programs, of every scenario that ships.
 #[test]
 fn a_dry_run() {
@@ -209,6 +283,12 @@ fn a_dry_run() {
     assert!(seen >= 8);
     let (_, text, _) = plan("seed-chaos.toml", &["--rps", "50", "--for", "30m"]);
     assert!(text.contains("page page-quick of sloth-28d fires after 16:08"), "{text}");
+    // What production fails anyway brings its page forward: 16:08 are 967.68 s, (0.01344 − 0.0005) ·
+    // 3600 s / (0.05 − 0.0005) are 941.09 s.
+    let errors =
+        ["--rps", "50", "--for", "30m", "--set", "slos.answers.production.error_rate=\"0.05%\""];
+    let (_, text, said) = plan("seed-chaos.toml", &errors);
+    assert!(text.contains("page page-quick of sloth-28d fires after 15:42"), "{said}{text}");
     let (_, text, _) = plan("canary-cohort.toml", &["--rps", "items=20,5"]);
     let canary = text.lines().find(|line| line.contains("broken-canary on items")).unwrap();
     assert!(canary.contains("about 3,600 (") && canary.ends_with("of 18,000 requests"), "{text}");
@@ -237,10 +317,16 @@ fn as_others_have_it() {
         (40_321, 40_000_000, 0.001),
         (1, 3_000_000, 0.000_001),
     ];
+    let lines = [
+        (&[0.0, 0.1, 0.3, 0.7, 1.1, 1.7, 2.3, 2.9, 3.7, 4.5][..], 30.0),
+        (&[1.0, 0.0, 2.5], 7.0),
+        (&[3.0, 2.0, 2.5, 1.0], -1.0),
+    ];
     let ratio = |billionths: u32| f64::from(billionths) / 1e9;
     let asked = json!({
         "counts": counts.map(|(good, bad, t)| json!([good, bad, ratio(t), window])),
         "shares": shares,
+        "lines": lines.map(|(values, x)| json!([values, x])),
     });
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/oracles.py");
     let mut oracle = Command::new(tool("bin/python"))
@@ -266,9 +352,13 @@ fn as_others_have_it() {
         let wilson = budget::wilson(*bad, *n, Confidence::P95).unwrap();
         let exact = budget::clopper_pearson(*bad, *n, Confidence::P95).unwrap();
         let poisson = budget::poisson(*bad, Confidence::P95);
-        for (ours, theirs) in
-            [(wilson, &theirs["wilson"]), (exact, &theirs["exact"]), (poisson, &theirs["poisson"])]
-        {
+        let jeffreys = budget::jeffreys(*bad, *n, Confidence::P95).unwrap();
+        for (ours, theirs) in [
+            (wilson, &theirs["wilson"]),
+            (exact, &theirs["exact"]),
+            (jeffreys, &theirs["jeffreys"]),
+            (poisson, &theirs["poisson"]),
+        ] {
             close(ours.low, &theirs[0], &what);
             close(ours.high, &theirs[1], &what);
         }
@@ -281,5 +371,12 @@ fn as_others_have_it() {
             _ => "inconclusive",
         };
         assert_eq!(verdict.label(), theirs, "{what}");
+    }
+    for ((values, x), theirs) in lines.iter().zip(answer["lines"].as_array().unwrap()) {
+        let points: Vec<_> = (0..).map(f64::from).zip(values.iter().copied()).collect();
+        let line = budget::Line::through(&points).unwrap();
+        let ours = line.prediction(*x, Confidence::P95).unwrap();
+        close(ours.low, &theirs[0], "a line's prediction");
+        close(ours.high, &theirs[1], "a line's prediction");
     }
 }

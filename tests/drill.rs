@@ -93,7 +93,9 @@ fn the_end_of_a_halted_drill() {
         if finish {
             assert_eq!(proxy.admin("POST", "/api/v1/drill/finish", "").0, 200);
             let (_, shown, said) = proxy.backburn(&["status"]);
-            assert!(shown.contains("FINISHED") && !shown.contains("by API"), "{shown}{said}");
+            let state = shown.lines().next().unwrap_or_default();
+            assert!(state.contains("FINISHED") && !state.contains("by API"), "{shown}{said}");
+            assert!(shown.contains("Not fit to be run again: it was halted by API"), "{shown}");
         } else {
             proxy.signal("-TERM");
         }

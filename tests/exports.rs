@@ -10,7 +10,7 @@ use crate::budget::{OUTAGE, Traffic, tool, well};
 use crate::support::{BACKBURN, Program, Scratch, exchange, free_port, host, proxy, status_of};
 
 /// `backburn export …` in a directory; what was printed.
-fn export(directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn export(directory: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(BACKBURN);
     let output = command.arg("export").args(arguments).current_dir(directory).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -19,7 +19,7 @@ fn export(directory: &Path, arguments: &[&str]) -> String {
 }
 
 /// `promtool …` in a directory: whether it was content, and what it said.
-fn promtool(directory: &Path, arguments: &[&str]) -> (bool, String) {
+pub(crate) fn promtool(directory: &Path, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(tool("prometheus/usr/bin/promtool"));
     let output = command.args(arguments).current_dir(directory).output().unwrap();
     let said = [output.stdout, output.stderr].concat();

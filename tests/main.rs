@@ -30,6 +30,7 @@ mod load_faults;
 mod memory;
 mod meter;
 mod others;
+mod paged;
 mod phases;
 mod pool;
 mod recorder;

@@ -11,7 +11,7 @@ use backburn::report::view::{
     Consumed, Events, Fault, Halt, Hits, Note, Operations, Override, Pending, Phase, PhaseCounts,
     PhaseFault, PhaseSlo, Reload, Slo,
 };
-use backburn::report::{Canvas, View, meter, summary};
+use backburn::report::{Canvas, View, go_on, meter, summary};
 
 const CANVAS: Canvas = Canvas { columns: 80, rows: None, colour: false, unicode: true };
 const WINDOW: u64 = 28 * 86_400;
@@ -77,6 +77,20 @@ fn fault(name: &str, who: &str, asked: Option<f64>, active: bool, hits: Hits) ->
     }
 }
 
+/// A drill that may burn 2 %, and is to cost 0.4 % more.
+fn planned(mut slo: Slo) -> Slo {
+    slo.budget.allowance_ratio = Some(0.02);
+    let consumed = slo.budget_consumed.ratio.unwrap_or(0.0);
+    slo.forecasts.drill = Some(AtTheEnd {
+        consumed_ratio: consumed + 0.004,
+        low_ratio: consumed + 0.003,
+        high_ratio: consumed + 0.005,
+        faults_elsewhere: vec!["payments".to_owned()],
+        ..AtTheEnd::default()
+    });
+    slo
+}
+
 /// A drill in its brownout, nothing wrong.
 fn healthy() -> View {
     let fast = |count| events(count, [0; 3], 0.01);
@@ -104,10 +118,12 @@ fn healthy() -> View {
         requests_per_second: 50.2,
         active: 9,
         held: 3,
-        slos: vec![
+        slos: [
             pay([0; 3], [0; 3], [0; 3]),
             slo("pay-fast", 0.99, 139.0, fast(500), fast(3_000), fast(6_912)),
-        ],
+        ]
+        .map(planned)
+        .into(),
         faults: vec![
             fault("slow-payments", "20%", Some(0.2), true, Hits::new(4_001, 792)),
             fault("payments-time-out", "5%", Some(0.05), true, Hits::new(4_001, 197)),
@@ -183,6 +199,7 @@ fn paged() -> View {
         bad_high_ratio: Some(0.0862),
         verdict: "fail".to_owned(),
         needed_events: None,
+        least_events: None,
     };
     let fast = &mut view.slos[1];
     fast.light = Light { colour: "amber".into(), word: "TICKET".into(), ..Light::default() };
@@ -322,6 +339,11 @@ fn few_requests() -> View {
     let mut view = healthy();
     let of = |count, bad| events(count, bad, 0.001);
     view.slos[0] = slo("pay", 0.999, 139.0, of(2, [0; 3]), of(12, [2, 0, 0]), of(30, [2, 0, 1]));
+    view.slos[0].confidence = Confidence {
+        verdict: "inconclusive".to_owned(),
+        least_events: Some(2_995),
+        ..Confidence::default()
+    };
     view.faults[0].phase = Hits::new(3, 1);
     view.faults[1].skipped = [("max_held".to_owned(), 30)].into();
     view.requests_per_second = 0.2;
@@ -378,6 +400,14 @@ fn cases() -> Vec<(&'static str, View, Option<usize>)> {
         ("crowded", crowded(), Some(24)),
         ("tight", rejected_reload(), Some(14)),
     ]
+    .into_iter()
+    .map(|(name, view, rows)| (name, answered(view), rows))
+    .collect()
+}
+
+/// With what the live view works out at last.
+fn answered(view: View) -> View {
+    View { go_on: go_on(&view), ..view }
 }
 
 fn golden(name: &str, drawn: &str) {
@@ -406,7 +436,7 @@ fn every_standing_is_drawn() {
 
 #[test]
 fn without_utf8_it_is_ascii_and_colours_only_add() {
-    let view = burning_injected();
+    let view = answered(burning_injected());
     let ascii = meter::render(&view, &Canvas { unicode: false, ..CANVAS });
     golden("ascii", &(ascii.join("\n") + "\n"));
     for (name, view, rows) in cases() {
@@ -449,8 +479,8 @@ fn the_summary_tells_who_did_what() {
         phase("recovery", [0, 0, 1]),
     ];
     view.slos.push(no_traffic().slos[0].clone());
-    golden("summary", &summary::render(&view));
-    golden("summary-quiet", &summary::render(&no_traffic()));
+    golden("summary", &summary::render(&answered(view)));
+    golden("summary-quiet", &summary::render(&answered(no_traffic())));
 }
 
 /// What the API tells is all there is to draw.
@@ -505,6 +535,7 @@ fn status_is_a_view() {
         "held",
         "instance",
         "slos",
+        "go_on",
     ];
     assert!(keys.iter().all(|key| status.get(key).is_some()), "{status:#}");
     assert_eq!(status["instance"]["pid"], proxy.pid());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api::{Admin, Problem};
-use crate::budget::Happened;
+use crate::budget::{self, Confidence, Happened, Interval};
 use crate::clock::rfc3339;
 use crate::exchange::record::Record;
 use crate::report::view::Slo;
@@ -40,6 +40,31 @@ struct Judged {
     bad: u64,
     /// That prove the objective kept, if no more are bad than now.
     needed_events: Option<u64>,
+    /// Between what the share of bad events lies, at 95 %, by method.
+    intervals: Vec<Between>,
+}
+
+#[derive(Debug, Serialize)]
+struct Between {
+    /// `wilson`, `clopper-pearson` or `jeffreys`.
+    method: &'static str,
+    low_ratio: f64,
+    high_ratio: f64,
+}
+
+/// They differ where it matters: at few bad events. The verdict is by none of them.
+fn intervals(bad: u64, n: u64) -> Vec<Between> {
+    let sure = Confidence::P95;
+    let methods = [
+        ("wilson", budget::wilson(bad, n, sure)),
+        ("clopper-pearson", budget::clopper_pearson(bad, n, sure)),
+        ("jeffreys", budget::jeffreys(bad, n, sure)),
+    ];
+    let between = methods.into_iter().filter_map(|(method, interval)| {
+        let Interval { low, high } = interval?;
+        Some(Between { method, low_ratio: low, high_ratio: high })
+    });
+    between.collect()
 }
 
 /// 200 pass, 409 fail, 425 inconclusive.
@@ -60,6 +85,7 @@ pub(super) async fn verdict(
         total: slo.total,
         bad: slo.bad,
         needed_events: slo.confidence.needed_events,
+        intervals: intervals(slo.bad, slo.total),
     };
     Ok((status, Json(judged)).into_response())
 }

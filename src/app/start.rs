@@ -305,7 +305,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         held,
         instance: instance.to_json(),
         began: now,
-        harms: std::sync::Mutex::default(),
+        known: std::sync::Mutex::default(),
     });
     let state = Arc::new(AdminState {
         control: Arc::clone(&control),

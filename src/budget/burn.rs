@@ -115,6 +115,9 @@ mod tests {
         close(consumed_absolute(600, t999, 50.0 * seconds).unwrap(), 0.004_960);
         close(consumed_absolute(600, t999, 200.0 * seconds).unwrap(), 0.001_240);
         assert_eq!(consumed_absolute(600, t999, 0.0), None);
+        // V10: as slokit has it, of 483,840,000 events 483,840 may be bad.
+        close(consumed_absolute(483_840, t999, 483_840_000.0).unwrap(), 1.0);
+        close(consumed_absolute(600, t999, 483_840_000.0).unwrap(), 0.001_240);
         // V9: the sum of the shares is not the share of the sums.
         close(rate(250, 1_000_000, t999) + 0.6, 0.85);
         close(rolled((250, 1_000_000), (600, 30_000), t999).unwrap(), 0.825_243);
@@ -150,6 +153,28 @@ mod tests {
             proptest::prop_assert!((other * times / scaled - 1.0).abs() < 1e-12);
         }
 
+        /// What two stretches cost together is the sum of what each costs: of the same traffic, and
+        /// whatever the traffic where it is production's that counts.
+        #[test]
+        fn stretches_add_up(
+            rate in 1_u64..1_000,
+            seconds in proptest::array::uniform2(1_u64..86_400),
+            parts in proptest::array::uniform2(0.0..=1.0),
+            objective in 1_u32..1_000_000_000,
+        ) {
+            let t = share(objective);
+            let bad = [0, 1].map(|at| ((rate * seconds[at]) as f64 * parts[at]) as u64);
+            let cost = |bad, seconds| {
+                consumed_scaled(bad, rate * seconds, t, Duration::from_secs(seconds), WINDOW).unwrap()
+            };
+            let whole = cost(bad[0] + bad[1], seconds[0] + seconds[1]);
+            let sum = cost(bad[0], seconds[0]) + cost(bad[1], seconds[1]);
+            proptest::prop_assert!((whole - sum).abs() <= whole * 1e-9, "{} {}", whole, sum);
+            let absolute = |bad| consumed_absolute(bad, t, 1e9).unwrap();
+            let (whole, sum) = (absolute(bad[0] + bad[1]), absolute(bad[0]) + absolute(bad[1]));
+            proptest::prop_assert!((whole - sum).abs() <= whole * 1e-9, "{} {}", whole, sum);
+        }
+
         /// The causes' shares add up to the whole, and no rate empties a budget sooner than
         /// everything being bad does.
         #[test]
@@ -158,6 +183,7 @@ mod tests {
             good in 0_u64..1_000_000_000,
             objective in 1_u32..1_000_000_000,
             elapsed in 0_u64..86_400,
+            before in 0.0..1.0,
         ) {
             let n: u64 = good + bad.iter().sum::<u64>();
             let t = share(objective);
@@ -169,9 +195,9 @@ mod tests {
             let sum: f64 = bad.iter().filter_map(|bad| of(*bad)).sum();
             proptest::prop_assert!((whole - sum).abs() <= whole * 1e-9);
             if let Some(rate) = burn_rate(bad.iter().sum(), n, t)
-                && let Some(left) = time_to_exhaustion(rate, 1.0, WINDOW)
+                && let Some(left) = time_to_exhaustion(rate, remaining(before), WINDOW)
             {
-                let bound = WINDOW.as_secs_f64() * t.rest().as_f64();
+                let bound = (1.0 - before) * WINDOW.as_secs_f64() * t.rest().as_f64();
                 proptest::prop_assert!(left.as_secs_f64() >= bound * (1.0 - 1e-9));
             }
         }

@@ -1,7 +1,7 @@
 //! How far a count can be trusted. All assume that events are independent; failures that come in
 //! clusters prove less than they say.
 
-use super::tail;
+use super::tail::{self, bisect};
 
 /// How sure an interval is, both sides together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +60,16 @@ pub fn clopper_pearson(b: u64, n: u64, confidence: Confidence) -> Option<Interva
     Some(Interval { low, high })
 }
 
-/// Where in [0, 1] a condition stops to hold.
-fn bisect(holds: impl Fn(f64) -> bool) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..60 {
-        let middle: f64 = f64::midpoint(low, high);
-        if holds(middle) { low = middle } else { high = middle }
+/// Jeffreys' interval: the quantiles of Beta(b + ½, n − b + ½), as they are. Shorter than the exact
+/// one and right on average, which the exact one errs from on the safe side; it reaches neither 0 nor
+/// 1. 3 of 1,000 is 0.085 % to 0.798 %. `None` of nothing. Source: Brown, Cai and `DasGupta` (2001).
+pub fn jeffreys(b: u64, n: u64, confidence: Confidence) -> Option<Interval> {
+    if n == 0 {
+        return None;
     }
-    f64::midpoint(low, high)
+    let (b, outside) = (b.min(n), confidence.alpha() / 2.0);
+    let at = |chance: f64| bisect(|p| tail::share_at_most(p, b, n) < chance);
+    Some(Interval { low: at(outside), high: at(1.0 - outside) })
 }
 
 /// How many were to be expected where `k` came (Garwood, 1936): 5 is 1.62 to 11.67.
@@ -108,15 +110,18 @@ mod tests {
     #[test]
     fn vectors() {
         let rows = [
-            (0, 20, [0.0, 0.161_125, 0.0, 0.168_433]),
-            (1, 50, [0.003_539, 0.104_954, 0.000_506, 0.106_470]),
-            (3, 1_000, [0.001_021, 0.008_783, 0.000_619, 0.008_742]),
-            (5, 10, [0.236_593, 0.763_407, 0.187_086, 0.812_914]),
-            (12, 4_000, [0.001_717, 0.005_237, 0.001_551, 0.005_235]),
-            (0, 3_000, [0.0, 0.001_279, 0.0, 0.001_229]),
-            (20, 20, [0.838_875, 1.0, 0.831_567, 1.0]),
+            (0, 20, [0.0, 0.161_125, 0.0, 0.168_433, 0.000_024, 0.116_639]),
+            (1, 50, [0.003_539, 0.104_954, 0.000_506, 0.106_470, 0.002_166, 0.089_680]),
+            (3, 1_000, [0.001_021, 0.008_783, 0.000_619, 0.008_742, 0.000_846, 0.007_984]),
+            (5, 10, [0.236_593, 0.763_407, 0.187_086, 0.812_914, 0.223_529, 0.776_471]),
+            (12, 4_000, [0.001_717, 0.005_237, 0.001_551, 0.005_235, 0.001_641, 0.005_075]),
+            (0, 3_000, [0.0, 0.001_279, 0.0, 0.001_229, 0.0, 0.000_837]),
+            (20, 20, [0.838_875, 1.0, 0.831_567, 1.0, 0.883_361, 0.999_976]),
         ];
-        for (b, n, [w_low, w_high, c_low, c_high]) in rows {
+        for (b, n, [w_low, w_high, c_low, c_high, j_low, j_high]) in rows {
+            let j = jeffreys(b, n, Confidence::P95).unwrap();
+            close(j.low, j_low);
+            close(j.high, j_high);
             let (w, c) = (wilson(b, n, Confidence::P95), clopper_pearson(b, n, Confidence::P95));
             close(w.unwrap().low, w_low);
             close(w.unwrap().high, w_high);
@@ -141,6 +146,9 @@ mod tests {
     fn extremes() {
         assert_eq!(wilson(0, 0, Confidence::P95), None);
         assert_eq!(clopper_pearson(0, 0, Confidence::P95), None);
+        assert_eq!(jeffreys(0, 0, Confidence::P95), None);
+        let few = jeffreys(u64::MAX / 1_000, u64::MAX, Confidence::P95).unwrap();
+        assert!(few.low > 0.000_99 && few.high < 0.001_01, "{few:?}");
         let all = clopper_pearson(1, 1, Confidence::P95).unwrap();
         close(all.low, 0.025);
         close(all.high, 1.0);
@@ -159,7 +167,12 @@ mod tests {
         fn the_share_lies_within(n in 1_u64..1_000_000, part in 0.0..=1.0) {
             let b = (n as f64 * part) as u64;
             let share = b as f64 / n as f64;
-            for found in [wilson(b, n, Confidence::P95), clopper_pearson(b, n, Confidence::P95)] {
+            let within = jeffreys(b, n, Confidence::P95).unwrap();
+            let exact = clopper_pearson(b, n, Confidence::P95).unwrap();
+            if 0 < b && b < n {
+                proptest::prop_assert!(exact.low <= within.low && within.high <= exact.high);
+            }
+            for found in [wilson(b, n, Confidence::P95), Some(exact)] {
                 let Interval { low, high } = found.unwrap();
                 proptest::prop_assert!(0.0 <= low && low <= share + 1e-12);
                 proptest::prop_assert!(share - 1e-12 <= high && high <= 1.0);

@@ -4,6 +4,7 @@
 //! The notation of the docs: T objective, e = 1 − T, W the objective's window, n events, b bad
 //! ones, ε = b / n.
 
+mod ahead;
 mod allowance;
 mod burn;
 mod collateral;
@@ -19,6 +20,7 @@ mod tier;
 mod trend;
 mod verdict;
 
+pub use ahead::Ahead;
 pub use allowance::{Allowance, Projection};
 pub use burn::{
     burn_rate, consumed_absolute, consumed_scaled, remaining, rolled, time_to_exhaustion,
@@ -28,7 +30,7 @@ pub use composite::{Member, Mode, composite_burn};
 pub use expected::{Expected, Stretch};
 pub use forecast::{Forecast, lookback, steady};
 pub use history::{History, Pad, Totals};
-pub use interval::{Confidence, Interval, clopper_pearson, poisson, wilson};
+pub use interval::{Confidence, Interval, clopper_pearson, jeffreys, poisson, wilson};
 pub use replay::{Change, Closest, Happened, Replay, TierState};
 pub use slices::{Empty, Slice, Sliced, occurrences, ratio_mean, sliced};
 pub use tier::{Dialect, Factor, Severity, Tier};

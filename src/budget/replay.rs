@@ -80,6 +80,18 @@ impl Replay {
         self
     }
 
+    pub(super) fn objective(&self) -> Share {
+        self.objective
+    }
+
+    pub(super) fn pad(&self) -> Pad {
+        self.pad
+    }
+
+    pub(super) fn min_bad(&self) -> u64 {
+        self.min_bad
+    }
+
     /// Each tier and how it stands.
     pub fn tiers(&self) -> impl Iterator<Item = (&Tier, &TierState)> {
         self.tiers.iter().zip(&self.states)

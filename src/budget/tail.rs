@@ -10,10 +10,13 @@ use std::f64::consts::PI;
 /// Variance above which counts are scaled down: a million terms and no more.
 const MOST: f64 = 1e10;
 
-/// ln n! beyond Stirling's formula: `ln n! − (n + ½) ln n + n − ½ ln 2π`.
+/// ln n! beyond Stirling's formula: `ln n! − (n + ½) ln n + n − ½ ln 2π`, of whole and half numbers.
 fn stirling_error(n: f64) -> f64 {
     if n <= 15.0 {
-        let factorial: f64 = (1..=n as u32).map(f64::from).product();
+        let whole = n.floor();
+        let (start, half) = if n > whole { (PI.sqrt() / 2.0, 0.5) } else { (1.0, 0.0) };
+        let factorial =
+            (1..=whole as u32).fold(start, |product, at| product * (f64::from(at) + half));
         return factorial.ln() - (n + 0.5) * n.ln() + n - 0.5 * (2.0 * PI).ln();
     }
     let r = 1.0 / (n * n);
@@ -107,6 +110,75 @@ fn above(b: f64, n: f64, p: f64) -> f64 {
     series(binomial_at(b, n, p), |i| (n - b - i) / (b + i + 1.0) * odds)
 }
 
+/// Steps of a continued fraction; as many as the square root of the larger parameter are usual.
+const STEPS: u32 = 10_000_000;
+
+/// The regularised incomplete beta function I_x(a, b), of whole and half numbers a and b: the chance
+/// that what is distributed so is at most x.
+pub(super) fn beta_at_most(x: f64, a: f64, b: f64) -> f64 {
+    if x <= 0.0 {
+        return 0.0;
+    }
+    if x >= 1.0 {
+        return 1.0;
+    }
+    let side = |x: f64, a: f64, b: f64| {
+        let first = binomial_at(a, a + b, x) * b / (a + b);
+        (first * beta_fraction(x, a, b)).min(1.0)
+    };
+    if x <= (a + 1.0) / (a + b + 2.0) { side(x, a, b) } else { 1.0 - side(1.0 - x, b, a) }
+}
+
+/// The continued fraction of the incomplete beta function (Abramowitz and Stegun, 26.5.8), from the
+/// side of x where it is quick, by Lentz's method.
+fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
+    let apart =
+        |value: f64| if value.abs() < f64::MIN_POSITIVE { f64::MIN_POSITIVE } else { value };
+    let (mut up, mut down) = (1.0, 1.0 / apart(1.0 - (a + b) * x / (a + 1.0)));
+    let mut found = down;
+    for step in 1..STEPS {
+        let step = f64::from(step);
+        let place = a + 2.0 * step;
+        let even = step * (b - step) * x / ((place - 1.0) * place);
+        let odd = -(a + step) * (a + b + step) * x / (place * (place + 1.0));
+        let before = found;
+        for term in [even, odd] {
+            down = 1.0 / apart(1.0 + term * down);
+            up = apart(1.0 + term / up);
+            found *= up * down;
+        }
+        if (found - before).abs() <= before.abs() * f64::EPSILON {
+            break;
+        }
+    }
+    found
+}
+
+/// How likely the share that `b` bad of `n` come from is at most p, by Jeffreys' prior.
+pub(super) fn share_at_most(p: f64, b: u64, n: u64) -> f64 {
+    let (b, n) = bounded(b, n, p);
+    beta_at_most(p, b + 0.5, n - b + 0.5)
+}
+
+/// Student's t quantile at `1 − outside`: how many standard errors of `freedom` degrees of freedom
+/// are exceeded with probability `outside` (below a half). 2.306 of 8 at 2.5 %.
+pub(super) fn student(outside: f64, freedom: u64) -> f64 {
+    let v = freedom as f64;
+    // P(T > t) = I_{v / (v + t²)}(v / 2, ½) / 2.
+    let x = bisect(|x| beta_at_most(x, v / 2.0, 0.5) / 2.0 < outside);
+    (v * (1.0 - x) / x).sqrt()
+}
+
+/// Where in [0, 1] a condition stops to hold.
+pub(super) fn bisect(holds: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle: f64 = f64::midpoint(low, high);
+        if holds(middle) { low = middle } else { high = middle }
+    }
+    f64::midpoint(low, high)
+}
+
 /// P(X = k) where `mean` are expected.
 pub(super) fn poisson_at(k: f64, mean: f64) -> f64 {
     if k <= 0.0 {
@@ -125,7 +197,7 @@ pub(super) fn poisson_at_most(k: f64, mean: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use statrs::distribution::{Binomial, DiscreteCDF, Poisson};
+    use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF, Poisson, StudentsT};
 
     use super::*;
 
@@ -148,6 +220,20 @@ mod tests {
             for k in [0_u64, 1, 5, 36, 37, 880, 1_000] {
                 let found = poisson_at_most(k as f64, mean);
                 assert!((found - law.cdf(k)).abs() < 1e-9, "{k} at {mean}: {found}");
+            }
+        }
+        for (a, b) in [(0.5, 0.5), (0.5, 20.5), (1.5, 49.5), (29.0, 0.5), (12.5, 3_988.5)] {
+            let law = Beta::new(a, b).unwrap();
+            for x in [1e-9, 0.001, 0.003, 0.2, 0.5, 0.97, 0.999_99] {
+                let found = beta_at_most(x, a, b);
+                assert!((found - law.cdf(x)).abs() < 1e-9, "{x} of {a}, {b}: {found}");
+            }
+        }
+        for freedom in [1, 2, 3, 8, 58] {
+            let law = StudentsT::new(0.0, 1.0, freedom as f64).unwrap();
+            for outside in [0.1, 0.025] {
+                let (found, theirs) = (student(outside, freedom), law.inverse_cdf(1.0 - outside));
+                assert!((found / theirs - 1.0).abs() < 1e-9, "{freedom}: {found} {theirs}");
             }
         }
     }

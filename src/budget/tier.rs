@@ -134,12 +134,16 @@ impl Tier {
         allowed < u128::from(self.factor.den) * 1_000_000_000
     }
 
-    /// Seconds from the first bad event to the condition, from a clean start at constant traffic,
-    /// when `share` of the events are bad: f · e · L / ε. 483.84 s at 99.9 %, 13.44 times, 1 h and
-    /// 10 %. `None`: never.
-    pub fn fires_after(&self, objective: Share, share: f64) -> Option<f64> {
+    /// Seconds from a rise to the condition, at constant traffic, when `before` of the events were
+    /// bad and now `share` are: (f · e − ε₀) · L / (ε − ε₀). 483.84 s at 99.9 %, 13.44 times, 1 h
+    /// and 10 % after a clean past. `None`: never; 0: it held before.
+    pub fn fires_after(&self, objective: Share, before: f64, share: f64) -> Option<f64> {
         let threshold = self.threshold(objective);
-        (share > threshold).then(|| threshold * self.long as f64 / share)
+        if before > threshold {
+            return Some(0.0);
+        }
+        let rise = (threshold - before) * self.long as f64 / (share - before);
+        (share > threshold).then_some(rise)
     }
 }
 
@@ -272,16 +276,20 @@ mod tests {
             (0.5, 96.768),
             (1.0, 48.384),
         ] {
-            close(quick.fires_after(objective, share).unwrap(), after);
+            close(quick.fires_after(objective, 0.0, share).unwrap(), after);
         }
         let quick = &Dialect::Sloth30.tiers(Duration::ZERO)[0];
-        close(quick.fires_after(objective, 1.0).unwrap(), 51.84);
-        close(quick.fires_after(objective, 0.2).unwrap(), 259.2);
-        assert_eq!(quick.fires_after(objective, 0.0144), None);
+        close(quick.fires_after(objective, 0.0, 1.0).unwrap(), 51.84);
+        close(quick.fires_after(objective, 0.0, 0.2).unwrap(), 259.2);
+        assert_eq!(quick.fires_after(objective, 0.0, 0.0144), None);
         let slow = &Dialect::Sloth30.tiers(Duration::ZERO)[1];
-        close(slow.fires_after(objective, 0.2).unwrap(), 648.0);
+        close(slow.fires_after(objective, 0.0, 0.2).unwrap(), 648.0);
         let pyrra = &Dialect::Pyrra.tiers(Duration::from_secs(28 * DAY))[0];
-        close(pyrra.fires_after(objective, 0.2).unwrap() + pyrra.hold as f64, 372.0);
+        close(pyrra.fires_after(objective, 0.0, 0.2).unwrap() + pyrra.hold as f64, 372.0);
+        // Errors before it bring it forward, and fire it if they are enough.
+        let quick = &Dialect::Sloth28.tiers(Duration::ZERO)[0];
+        close(quick.fires_after(objective, 0.0005, 0.2).unwrap(), 233.503_759);
+        assert_eq!(quick.fires_after(objective, 0.02, 0.2), Some(0.0));
     }
 
     /// V11 and V18: what a drill in compressed time needs, and the threshold as a count of events.

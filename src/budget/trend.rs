@@ -1,5 +1,8 @@
 //! Lines through what was measured, to hold a forecast against: they lag behind every step.
 
+use super::interval::{Confidence, Interval};
+use super::tail;
+
 /// A mean that forgets by half in `half_life` seconds, over samples `(when, value)` at any times:
 /// the weight of a sample is `1 − 2^(−Δt / h)`. `None` without samples.
 pub fn ewma(samples: &[(f64, f64)], half_life: f64) -> Option<f64> {
@@ -49,6 +52,20 @@ impl Holt {
 pub struct Line {
     pub intercept: f64,
     pub slope: f64,
+    /// How the points lie about it.
+    about: About,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct About {
+    points: u64,
+    /// The middle of the points.
+    x: f64,
+    y: f64,
+    /// Squared distances of the points' x from their middle.
+    xx: f64,
+    /// Squared distances of the points from the line.
+    off: f64,
 }
 
 impl Line {
@@ -63,13 +80,46 @@ impl Line {
             xy += (point.0 - x) * (point.1 - y);
         }
         let slope = xy / xx;
-        slope.is_finite().then_some(Self { intercept: y - slope * x, slope })
+        let intercept = y - slope * x;
+        let off = points.iter().map(|point| (point.1 - intercept - slope * point.0).powi(2)).sum();
+        let about = About { points: points.len() as u64, x, y, xx, off };
+        slope.is_finite().then_some(Self { intercept, slope, about })
     }
 
     /// Where y is reached; `None`: never.
     pub fn reaches(self, y: f64) -> Option<f64> {
         let x = (y - self.intercept) / self.slope;
         (self.slope > 0.0 && x.is_finite()).then_some(x)
+    }
+
+    /// Between what a further point at x would lie: y ± t · s · √(1 + 1/n + (x − x̄)² / Sxx).
+    /// `None` of two points, which nothing is off. Source: any textbook of regression.
+    pub fn prediction(self, x: f64, confidence: Confidence) -> Option<Interval> {
+        let About { points, x: middle, xx, .. } = self.about;
+        let wide = 1.0 + 1.0 / points as f64 + (x - middle).powi(2) / xx;
+        let (y, half) = (self.intercept + self.slope * x, self.standard(confidence)? * wide.sqrt());
+        Some(Interval { low: y - half, high: y + half })
+    }
+
+    /// Where the prediction's upper bound reaches y, and where its lower one does (`None`: never).
+    pub fn reaches_between(self, y: f64, confidence: Confidence) -> Option<(f64, Option<f64>)> {
+        let About { points, x, y: middle, xx, .. } = self.about;
+        let wide = self.standard(confidence)?.powi(2);
+        let (up, one) = (y - middle, 1.0 + 1.0 / points as f64);
+        // (d − b u)² = k² (c + u² / Sxx) in u = x − x̄, with d = `up`, k² = `wide`, c = `one`.
+        let slope = self.slope;
+        let steep = slope * slope - wide / xx;
+        let root = (up * up * wide / xx + steep * wide * one).max(0.0).sqrt();
+        let low = x + (up * up - wide * one) / (up * slope + root);
+        let high = (steep > 0.0 && slope > 0.0).then(|| x + (up * slope + root) / steep);
+        low.is_finite().then_some((low, high.filter(|high| high.is_finite())))
+    }
+
+    /// t · s: how far off a point is, as far as the confidence says.
+    fn standard(self, confidence: Confidence) -> Option<f64> {
+        let freedom = self.about.points.checked_sub(2).filter(|freedom| *freedom > 0)?;
+        let t = tail::student(confidence.alpha() / 2.0, freedom);
+        Some(t * (self.about.off / freedom as f64).sqrt())
     }
 }
 
@@ -119,6 +169,25 @@ mod tests {
         close(last.reaches(100.0).unwrap(), 145.542_857);
         assert_eq!(Line::through(&[(1.0, 2.0)]), None);
         assert_eq!(Line::through(&[]), None);
-        assert_eq!(Line { intercept: 1.0, slope: -1.0 }.reaches(5.0), None);
+        let falling = Line::through(&[(0.0, 2.0), (1.0, 1.0)]).unwrap();
+        assert_eq!((falling.reaches(5.0), falling.prediction(2.0, Confidence::P95)), (None, None));
+        // Between what the next one would lie, in half an hour.
+        let Interval { low, high } = line.prediction(30.0, Confidence::P95).unwrap();
+        close(low, 12.322_969);
+        close(high, 17.131_576);
+        // And when that is reached: where the bounds themselves are there.
+        let (soonest, latest) = line.reaches_between(100.0, Confidence::P95).unwrap();
+        close(line.prediction(soonest, Confidence::P95).unwrap().high, 100.0);
+        close(line.prediction(latest.unwrap(), Confidence::P95).unwrap().low, 100.0);
+        assert!(soonest < 197.300_832 && 197.300_832 < latest.unwrap());
+    }
+
+    /// Points that say little bound nothing from above.
+    #[test]
+    fn a_line_that_may_be_flat() {
+        let noisy = Line::through(&[(0.0, 0.0), (1.0, 3.0), (2.0, 0.5), (3.0, 2.0)]).unwrap();
+        let (soonest, latest) = noisy.reaches_between(100.0, Confidence::P95).unwrap();
+        assert!(noisy.slope > 0.0 && latest.is_none());
+        close(noisy.prediction(soonest, Confidence::P95).unwrap().high, 100.0);
     }
 }

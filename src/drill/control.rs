@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::stage::{Scene, Stage, booked};
 use super::state::{Adopted, Change, Drill, Halt, Position, Refusal, State, Step};
 use super::watch::{Alert, Figures, Seen, Watch};
-use crate::budget::Happened;
+use crate::budget::{Ahead, Happened, Stretch};
 use crate::plan::Plan;
 use crate::sli::{Ledger, Snapshot};
 
@@ -440,6 +440,11 @@ impl Control {
     /// An SLO's past, as far as it goes beyond its counts; `None`: not counted yet.
     pub fn figures(&self, slo: &str) -> Option<Figures> {
         self.watched().watch.figures(slo)
+    }
+
+    /// The first page that an SLO's alerts would fire in what is expected to come.
+    pub fn ahead(&self, slo: &str, to_come: &[Stretch]) -> Option<Ahead> {
+        self.watched().watch.ahead(slo, to_come)
     }
 
     /// All that is known of an SLO over time: its events as sums, by seconds since the beginning.

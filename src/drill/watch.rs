@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::{
-    self, Change, Confidence, Dialect, Empty, Happened, History, Pad, Replay, Slice, Tier, Totals,
+    self, Ahead, Change, Confidence, Dialect, Empty, Happened, History, Pad, Replay, Slice,
+    Stretch, Tier, Totals,
 };
 use crate::plan::{Plan, SliceTarget, Slices, Slo};
 use crate::sli::{Cause, Counts, Event, Ledger};
@@ -65,6 +66,8 @@ pub struct Alert {
 #[derive(Debug, Clone)]
 pub struct Figures {
     pub replay: Replay,
+    /// Requests up to the last second counted, by cause.
+    pub seen: Counts,
     /// Seconds counted.
     pub seconds: u64,
     /// Events of the last `lookback`.
@@ -133,12 +136,19 @@ impl Watch {
         let history = &watched.history;
         Some(Figures {
             replay: watched.replay.clone(),
+            seen: watched.seen,
             seconds: history.seconds(),
             recent: history.recent(watched.lookback.as_secs()),
             lookback: watched.lookback,
             windows: watched.replay.windows(history),
             trend: trend(history),
         })
+    }
+
+    /// The first page that one's alerts would fire in what is expected to come.
+    pub fn ahead(&self, slo: &str, to_come: &[Stretch]) -> Option<Ahead> {
+        let watched = self.slos.get(slo)?;
+        watched.replay.ahead(&watched.history, to_come)
     }
 
     /// All that is known of one, as sums at moments.
@@ -172,7 +182,7 @@ fn rules(slo: &Slo) -> Rules {
 pub fn replay(slo: &Slo, each: f64) -> Replay {
     let per_second = slo.per_window().map(|events| each * events / slo.window.as_secs_f64());
     let alerts = &slo.alerts;
-    let pad = Pad { rate: per_second, bad: 0 };
+    let pad = Pad { rate: per_second, bad: slo.production.error_rate.billionths() };
     Replay::new(alerts.tiers.to_vec(), slo.objective, pad, alerts.min_bad, alerts.interval)
 }
 

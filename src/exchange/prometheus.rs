@@ -98,7 +98,8 @@ pub fn rules(plan: &Plan, shape: Option<Shape>, scrape: Duration) -> Result<Stri
 
 /// The service an SLO is about: of its first route.
 pub(super) fn service(plan: &Plan, slo: &Slo) -> String {
-    let route = plan.routes.iter().find(|route| slo.counts.contains(&route.name));
+    let first = slo.counts.first();
+    let route = plan.routes.iter().find(|route| Some(&route.name) == first);
     route.map_or_else(
         || plan.name.clone(),
         |route| plan.services[usize::from(route.service)].name.to_string(),

@@ -1,5 +1,6 @@
-//! A recorded drill as a unit test for `promtool test rules`: the drill's own events, after a healthy
-//! past as long as the longest window, and the alerts at the moments the replay has them.
+//! A recorded drill as a unit test for `promtool test rules`: the drill's own events, after a past as
+//! long as the longest window and as bad as production is anyway, and the alerts at the moments the
+//! replay has them.
 
 use std::fmt::Write as _;
 
@@ -53,7 +54,7 @@ fn test(
     shape: Option<Shape>,
 ) {
     let longest = tiers.iter().map(|tier| tier.long_window_seconds).max().unwrap_or(0);
-    // Whole intervals of healthy past, one more than the longest window.
+    // Whole intervals of past, one more than the longest window.
     let lead = (longest / interval + 2) * interval;
     let end = series.sums.last().map_or(0, |[second, ..]| *second);
     let dialect = Dialect::named(&series.dialect).unwrap_or(Dialect::Custom);
@@ -68,10 +69,12 @@ fn test(
             "backburn_slo_events_total{{slo={},outcome=\"{outcome}\",cause=\"{cause}\"}}",
             yaml(&series.name)
         );
-        let healthy = if outcome == "bad" { 0.0 } else { past * interval as f64 };
+        let errors = f64::from(series.pad_bad_billionths) / 1e9;
+        let share = if outcome == "bad" { errors } else { 1.0 - errors };
+        let each = share * past * interval as f64;
         let count = lead / interval;
-        let before = healthy * count as f64;
-        let mut values = format!("0+{healthy}x{count}");
+        let before = each * count as f64;
+        let mut values = format!("0+{each}x{count}");
         // As runs of equal steps.
         let at = |step: u64| before + of(series_at(series, step * interval)) as f64;
         let mut step = 1;
@@ -95,7 +98,7 @@ fn test(
         "(count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\",{matchers}}}) > bool 0) or \
          vector(0)"
     );
-    for (second, firing, why) in moments(tiers, interval, end) {
+    for (second, firing, why) in moments(tiers, interval, end, LOOKS) {
         let _ = writeln!(
             out,
             "      # {why}\n      - expr: {}\n        eval_time: {}\n        exp_samples:\n          \
@@ -107,9 +110,18 @@ fn test(
     }
 }
 
+/// Looks between the changes, over the whole drill: rules that fire too easily are over it again when
+/// it ends.
+const LOOKS: u64 = 24;
+
 /// When to look, and what is to be seen: two intervals before and after each change, where nothing
-/// else changes meanwhile.
-fn moments(tiers: &[&RecordedTier], interval: u64, end: u64) -> Vec<(u64, bool, String)> {
+/// else changes meanwhile, and evenly spread.
+fn moments(
+    tiers: &[&RecordedTier],
+    interval: u64,
+    end: u64,
+    looks: u64,
+) -> Vec<(u64, bool, String)> {
     let slack = 2 * interval;
     let firing = |second: u64| {
         tiers.iter().any(|tier| {
@@ -130,7 +142,10 @@ fn moments(tiers: &[&RecordedTier], interval: u64, end: u64) -> Vec<(u64, bool, 
     let steady = |second: u64| {
         second <= end && !changes.iter().any(|change| change.abs_diff(second) < slack)
     };
-    let mut found = vec![(0, false, "a healthy past".to_owned())];
+    let mut found = Vec::new();
+    if steady(0) {
+        found.push((0, firing(0), "before the drill".to_owned()));
+    }
     for change in &changes {
         for second in [change.checked_sub(slack), Some(change + slack)].into_iter().flatten() {
             if steady(second) && second > 0 {
@@ -138,6 +153,12 @@ fn moments(tiers: &[&RecordedTier], interval: u64, end: u64) -> Vec<(u64, bool, 
                 let text = format!("{what}: the replay changes {change} s into the drill");
                 found.push((second, firing(second), text));
             }
+        }
+    }
+    for second in (1..looks).map(|look| end * look / looks).filter(|second| *second > 0) {
+        if steady(second) {
+            let what = if firing(second) { "firing" } else { "silent" };
+            found.push((second, firing(second), format!("{what} as it is in the replay")));
         }
     }
     if steady(end) && end > 0 {
@@ -183,7 +204,7 @@ mod tests {
     fn moments_keep_away_from_changes() {
         let (a, b) = (tier(vec![(100, Some(200))]), tier(vec![(105, None)]));
         let at = |tiers: &[&RecordedTier], end| -> Vec<(u64, bool)> {
-            moments(tiers, 5, end).into_iter().map(|(at, firing, _)| (at, firing)).collect()
+            moments(tiers, 5, end, 0).into_iter().map(|(at, firing, _)| (at, firing)).collect()
         };
         assert_eq!(
             at(&[&a], 300),
@@ -191,6 +212,11 @@ mod tests {
         );
         assert_eq!(at(&[&a, &b], 205), [(0, false), (90, false), (115, true), (190, true)]);
         assert_eq!(at(&[&tier(Vec::new())], 30), [(0, false), (30, false)]);
+        let looks = moments(&[&a], 5, 400, 4);
+        let at: Vec<(u64, bool)> = looks.into_iter().map(|(at, firing, _)| (at, firing)).collect();
+        // Not at 100 and 200, where it changes.
+        let want = [(0, false), (90, false), (110, true), (190, true), (210, false), (300, false)];
+        assert_eq!(at, [&want[..], &[(400, false)]].concat());
     }
 
     #[test]

@@ -31,10 +31,25 @@ pub struct Series {
     pub evaluation_interval_seconds: u64,
     /// Events a second assumed before the drill.
     pub pad_events_per_second: f64,
+    /// The share of those that is bad, in billionths; 0 in older records.
+    #[serde(default)]
+    pub pad_bad_billionths: u32,
+    /// Whose doing the bad events were, over the whole drill: injected, masked, organic. They add up
+    /// to the last sum's. Older records do not say, nor do seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_by_cause: Option<ByCause>,
     pub tiers: Vec<RecordedTier>,
     /// Sums at moments: seconds since the beginning, events, bad events. Whole seconds for the
     /// last hour, coarser before.
     pub sums: Vec<[u64; 3]>,
+}
+
+/// Bad events by cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ByCause {
+    pub injected: u64,
+    pub masked: u64,
+    pub organic: u64,
 }
 
 /// One alert of a series, and when it fired.
@@ -88,9 +103,15 @@ impl Series {
                 && windows.iter().all(|window| (1..=longest).contains(window))
                 && fired.into_iter().all(|second| second <= longest)
         });
+        let all = self.sums.last().map_or(0, |[.., bad]| *bad);
+        let causes = self.bad_by_cause.is_none_or(|ByCause { injected, masked, organic }| {
+            [injected, masked, organic].into_iter().try_fold(0_u64, u64::checked_add) == Some(all)
+        });
         ordered
             && sums
             && tiers
+            && causes
+            && self.pad_bad_billionths <= 1_000_000_000
             && self.objective_billionths < 1_000_000_000
             && (0.0..1e12).contains(&self.pad_events_per_second)
     }

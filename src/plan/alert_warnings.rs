@@ -11,6 +11,7 @@ use crate::units::show_duration;
 pub(super) fn find(scenario: &Scenario, plan: &Plan, notes: &mut Diagnostics) {
     for (spec, slo) in scenario.slos.iter().zip(&plan.slos) {
         cannot_page(spec, slo, notes);
+        fires_before(spec, slo, notes);
         let Some(length) = plan.length() else { continue };
         out_of_reach(spec, slo, length, notes);
         too_short(spec, slo, length, notes);
@@ -42,6 +43,24 @@ fn cannot_page(spec: &SloSpec, slo: &Slo, notes: &mut Diagnostics) {
     }
 }
 
+/// What production fails anyway is above a threshold already.
+fn fires_before(spec: &SloSpec, slo: &Slo, notes: &mut Diagnostics) {
+    let written = spec.production.as_ref().and_then(|production| production.error_rate.as_ref());
+    let Some(written) = written else { return };
+    let before = slo.production.error_rate.as_f64();
+    let fires = slo.alerts.tiers.iter().find(|tier| before > tier.threshold(slo.objective));
+    if let Some(tier) = fires {
+        let message = format!(
+            "with {} bad before the drill, {} of `{}` fires without it: it does from {:.3}% on",
+            written.value,
+            tier.name,
+            slo.alerts.dialect.name(),
+            tier.threshold(slo.objective) * 100.0
+        );
+        notes.push(Diagnostic::warning(written.at, message));
+    }
+}
+
 fn out_of_reach(spec: &SloSpec, slo: &Slo, length: Duration, notes: &mut Diagnostics) {
     let Some((written, allowance)) = spec.allowance.as_ref().zip(slo.allowance) else { return };
     if Allowance(allowance).bad_share(length, slo.window, slo.objective) > 1.0 {
@@ -61,7 +80,9 @@ fn out_of_reach(spec: &SloSpec, slo: &Slo, length: Duration, notes: &mut Diagnos
 /// Whoever writes `alerts` wants to see them fire, or see that they do not for a reason.
 fn too_short(spec: &SloSpec, slo: &Slo, length: Duration, notes: &mut Diagnostics) {
     let Some(written) = &spec.alerts else { return };
-    let after = |tier: &Tier| Some(tier.fires_after(slo.objective, 1.0)? + tier.hold as f64);
+    let before = slo.production.error_rate.as_f64();
+    let after =
+        |tier: &Tier| Some(tier.fires_after(slo.objective, before, 1.0)? + tier.hold as f64);
     let quickest = slo.alerts.tiers.iter().filter_map(|tier| Some((tier, after(tier)?)));
     let quickest = quickest.min_by(|(_, a), (_, b)| a.total_cmp(b));
     if let Some((tier, after)) = quickest.filter(|(_, after)| *after > length.as_secs_f64()) {

@@ -98,11 +98,32 @@ fn seconds(time: &Located<Duration>, notes: &mut Diagnostics) -> Option<u64> {
     None
 }
 
-pub(super) fn production(spec: &SloSpec) -> Production {
+pub(super) fn production(spec: &SloSpec, notes: &mut Diagnostics) -> Production {
     let Some(written) = &spec.production else { return Production::default() };
+    if let Some(errors) = &written.error_rate {
+        let sliced = spec.timeslices.map(|at| (at, "slices are counted here")).or_else(|| {
+            let sli = spec.sli.as_ref();
+            let sli = sli.filter(|sli| matches!(sli.value, SliSpec::Throughput { .. }));
+            sli.map(|sli| (sli.at, "a throughput is counted by slices"))
+        });
+        if let Some((at, why)) = sliced {
+            notes.push(
+                Diagnostic::error(errors.at, "a share of bad events says nothing of slices")
+                    .also(at, why)
+                    .hint("leave `error_rate` out: slices are good before the drill"),
+            );
+        }
+        if errors.value == Share::ONE {
+            notes.push(
+                Diagnostic::error(errors.at, "at 100% nothing works in production")
+                    .hint("`0.05%`: what fails there on a day like any other"),
+            );
+        }
+    }
     Production {
         rate: written.rate.as_ref().map(|rate| rate.value),
         consumed: written.consumed.as_ref().map(|consumed| consumed.value),
+        error_rate: written.error_rate.as_ref().map_or(Share::ZERO, |errors| errors.value),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `[composites]` → several SLOs as one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::compile::unknown;
@@ -32,7 +33,8 @@ pub(super) fn compile(
         if mode == Mode::All {
             if let Some(slo) = all(spec, &members, &slos[..written], routes, notes) {
                 let id = slos.len() as SloId;
-                for route in routes.iter_mut().filter(|route| slo.counts.contains(&route.name)) {
+                let counted = names(&slo);
+                for route in routes.iter_mut().filter(|route| counted.contains(&*route.name)) {
                     route.slos = route.slos.iter().copied().chain([id]).collect();
                 }
                 slos.push(slo);
@@ -70,6 +72,11 @@ fn members(spec: &CompositeSpec, slos: &[Slo], notes: &mut Diagnostics) -> Vec<u
         }
     }
     found
+}
+
+/// Its routes; there may be thousands of them.
+fn names(slo: &Slo) -> HashSet<&str> {
+    slo.counts.iter().map(|name| &**name).collect()
 }
 
 fn misplaced(spec: &CompositeSpec, mode: Mode, notes: &mut Diagnostics) {
@@ -112,13 +119,14 @@ fn all(
         None => Share::from_billionths((product * 1e9).round() as u32)?,
     };
     let ids = |slo: &Slo| -> Box<[RouteId]> {
-        let counted = routes.iter().enumerate();
-        let counted = counted.filter(|(_, route)| slo.counts.contains(&route.name));
+        let (counted, names) = (routes.iter().enumerate(), names(slo));
+        let counted = counted.filter(|(_, route)| names.contains(&*route.name));
         counted.map(|(id, _)| id as RouteId).collect()
     };
+    let counted: Vec<HashSet<&str>> = of.iter().map(|slo| names(slo)).collect();
     let counts = routes
         .iter()
-        .filter(|route| of.iter().any(|slo| slo.counts.contains(&route.name)))
+        .filter(|route| counted.iter().any(|names| names.contains(&*route.name)))
         .map(|route| Arc::clone(&route.name));
     let dialect = match first.alerts.dialect {
         Dialect::Custom => Dialect::Sloth28,

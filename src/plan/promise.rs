@@ -91,6 +91,8 @@ pub struct Production {
     pub rate: Option<Rate>,
     /// What of the budget was gone before the drill; `None`: nobody said.
     pub consumed: Option<Share>,
+    /// The share of them that is bad without any drill; alerts begin with it.
+    pub error_rate: Share,
 }
 
 /// Several SLOs as one.

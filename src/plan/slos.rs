@@ -56,7 +56,7 @@ pub(super) fn compile(
             }),
             slices: alerts::slices(spec, notes),
             alerts: alerts::alerts(spec, window, notes),
-            production: alerts::production(spec),
+            production: alerts::production(spec, notes),
             allowance: alerts::allowance(
                 spec,
                 tier.and_then(|tier| tier.allowance.as_ref()),

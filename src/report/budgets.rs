@@ -113,6 +113,17 @@ pub struct Forecasts {
     pub exhaustion: Vec<Exhaustion>,
     /// What the drill will have consumed when its phases are over.
     pub drill: Option<AtTheEnd>,
+    /// The first page that would fire in what is to come.
+    pub page: Option<Page>,
+}
+
+/// A page that is to be expected.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Page {
+    pub tier: String,
+    /// From now, late by at most a thirty-second part of its phase.
+    pub after_seconds: f64,
 }
 
 /// Until the budget is gone.
@@ -133,12 +144,16 @@ pub struct Exhaustion {
 #[serde(default)]
 pub struct AtTheEnd {
     pub method: String,
+    /// How long that is from now.
+    pub seconds: f64,
     pub consumed_ratio: f64,
     /// 80 %.
     pub low_ratio: f64,
     pub high_ratio: f64,
     /// More than the allowance.
     pub exceeds_allowance: bool,
+    /// Other services whose faults are still to begin: what its service makes of them is not known.
+    pub faults_elsewhere: Vec<String>,
     /// What could not be taken into account.
     pub without: Vec<String>,
 }
@@ -155,6 +170,8 @@ pub struct Confidence {
     /// Events that prove the objective met if no more of them are bad than now; `None`: no number
     /// one could send.
     pub needed_events: Option<u64>,
+    /// Events that prove it without a bad one: of fewer nothing is told.
+    pub least_events: Option<u64>,
 }
 
 /// What the drill did to requests that no fault hit: an estimate, part of organic.

@@ -6,13 +6,13 @@ use super::budgets::{
     Alerts, AtTheEnd, Budget, Closest, Collateral, Composite, Confidence, Exhaustion, Firing, Tier,
     Window,
 };
+use super::rest::Rest;
 use super::view::Slo as Shown;
 use crate::budget::{self, Expected, Exposure, Holt, Line, Member};
 use crate::clock::rfc3339;
 use crate::drill::watch::{Figures, SURE};
 use crate::plan::{Plan, Slo};
 use crate::sli::SloCounts;
-use crate::sli::estimate::Estimate;
 use crate::units::show_duration;
 
 /// What proves something: an error once in twenty.
@@ -78,6 +78,7 @@ pub(super) fn confidence(counts: &SloCounts) -> Confidence {
         bad_high_ratio: interval.map(|interval| interval.high),
         verdict: budget::judged(bad, n, counts.objective, ALPHA).label().to_owned(),
         needed_events: budget::needed(bad, counts.objective, ALPHA),
+        least_events: budget::needed(0, counts.objective, ALPHA),
     }
 }
 
@@ -163,45 +164,49 @@ pub(super) fn exhaustion(bases: Bases<'_>, bad: u64, figures: &Figures) -> Vec<E
     let step = (last.0 - first.0) / (cost.len() - 1) as f64;
     let values: Vec<f64> = cost.iter().map(|(_, cost)| *cost).collect();
     let start = Holt { level: values[0], trend: values[1] - values[0] };
-    let holt = start.over(&values[1..], 0.5, 0.3).reaches(1.0 - bases.before());
-    let line = Line::through(&cost).and_then(|line| line.reaches(1.0 - bases.before()));
-    for (method, seconds) in [
-        ("Holt's level and trend over the drill", holt.map(|steps| steps * step)),
-        ("straight line through the drill", line.map(|second| (second - last.0).max(0.0))),
-    ] {
-        found.push(Exhaustion {
-            method: method.to_owned(),
-            seconds: seconds.filter(|_| bad > 0),
-            low_seconds: None,
-            high_seconds: None,
-        });
-    }
+    let goal = 1.0 - bases.before();
+    let holt = start.over(&values[1..], 0.5, 0.3).reaches(goal);
+    let line = Line::through(&cost).filter(|_| bad > 0);
+    // From now on.
+    let after = |second: f64| (second - last.0).max(0.0);
+    let between = line.and_then(|line| line.reaches_between(goal, SURE));
+    found.push(Exhaustion {
+        method: "Holt's level and trend over the drill".to_owned(),
+        seconds: holt.map(|steps| steps * step).filter(|_| bad > 0),
+        low_seconds: None,
+        high_seconds: None,
+    });
+    found.push(Exhaustion {
+        method: "straight line through the drill, 80% prediction".to_owned(),
+        seconds: line.and_then(|line| line.reaches(goal)).map(after),
+        low_seconds: between.map(|(low, _)| after(low)),
+        high_seconds: between.and_then(|(_, high)| high).map(after),
+    });
     found
 }
 
 /// What the phases to come cost on top of what is spent, at the rate the drill has had.
-pub(super) fn at_the_end(bases: Bases<'_>, bad: u64, estimate: &Estimate) -> Option<AtTheEnd> {
-    let Estimate { expected: Expected { events, bad: more, variance }, without } = estimate;
-    let seconds = bases.elapsed + estimate_length(estimate, bases);
-    let total = Bases { n: bases.n + *events as u64, elapsed: seconds, ..bases };
+pub(super) fn at_the_end(bases: Bases<'_>, bad: u64, rest: Rest) -> Option<AtTheEnd> {
+    let seconds = rest.seconds();
+    let Expected { events, bad: more, variance } = Expected::over(rest.stretches);
+    let length = bases.elapsed + Duration::try_from_secs_f64(seconds).ok()?;
+    let total = Bases { n: bases.n + events as u64, elapsed: length, ..bases };
     let each = total.told(1)?;
     let half = budget::Confidence::z(SURE) * variance.sqrt();
     let at = |count: f64| count.max(0.0) * each;
     let consumed = at(bad as f64 + more);
     Some(AtTheEnd {
-        method: "what is spent, and what the phases to come inject at this rate, 80%".to_owned(),
+        method: "what is spent, what the phases to come inject, and what the service fails by \
+                 itself, at this rate, 80%"
+            .to_owned(),
+        seconds,
         consumed_ratio: consumed,
         low_ratio: at(bad as f64 + (more - half).max(0.0)),
         high_ratio: at(bad as f64 + more + half),
         exceeds_allowance: bases.slo.allowance.is_some_and(|most| consumed > most.as_f64()),
-        without: without.clone(),
+        faults_elsewhere: Vec::new(),
+        without: rest.without,
     })
-}
-
-fn estimate_length(estimate: &Estimate, bases: Bases<'_>) -> Duration {
-    let rate = bases.n as f64 / bases.elapsed.as_secs_f64();
-    let seconds = estimate.expected.events / rate;
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 /// Requests that no fault hit, in phases with faults and in those before. The phases after them

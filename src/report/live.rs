@@ -7,14 +7,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use super::budgets::{Forecasts, Light};
+use super::budgets::{AtTheEnd, Forecasts, Light, Page};
 use super::figures::{self, Bases};
+use super::go_on::{self, GoOn};
 use super::health;
+use super::known::Known;
+use super::rest::{Own, Rest, ToCome};
 use super::view::{
     Consumed, Events, Fault, Halt, Hits, Note, Operations, Override, Pending, Phase, PhaseCounts,
     PhaseFault, PhaseSlo, Reload, Slo, View,
 };
-use crate::budget;
+use crate::budget::{self, Ahead};
 use crate::clock::rfc3339;
 use crate::drill::control::Standing;
 use crate::drill::reload::{Reloads, Report};
@@ -22,7 +25,6 @@ use crate::drill::state::{Halt as Halted, Position};
 use crate::drill::watch::Figures;
 use crate::drill::{Control, Stage};
 use crate::plan::{FaultId, Plan, Who};
-use crate::sli::estimate::{Harms, Part};
 use crate::sli::snapshot::FaultCounts;
 use crate::sli::{Counts, SloCounts, Snapshot};
 use crate::units::show_duration;
@@ -44,8 +46,8 @@ pub struct Live {
     pub instance: Value,
     /// When counting began.
     pub began: Instant,
-    /// What the faults of the plan in force do, once somebody has asked.
-    pub harms: Mutex<Option<Arc<Harms>>>,
+    /// What is known of the plan in force, once somebody has asked.
+    pub known: Mutex<Option<Arc<Known>>>,
 }
 
 impl Live {
@@ -54,12 +56,12 @@ impl Live {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// What the faults of a plan do: worked out once a plan.
-    fn harms(&self, plan: &Arc<Plan>) -> Arc<Harms> {
-        let mut known = self.harms.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What is worked out once a plan.
+    fn known(&self, plan: &Arc<Plan>) -> Arc<Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
-            Some(harms) if Arc::ptr_eq(harms.plan(), plan) => Arc::clone(harms),
-            _ => Arc::clone(known.insert(Arc::new(Harms::of(Arc::clone(plan))))),
+            Some(known) if Arc::ptr_eq(known.plan(), plan) => Arc::clone(known),
+            _ => Arc::clone(known.insert(Arc::new(Known::of(Arc::clone(plan))))),
         }
     }
 
@@ -77,21 +79,27 @@ impl Live {
         let slos = snapshot.slos.iter().enumerate();
         let faults = snapshot.faults.iter().enumerate();
         let longest = plan.safety.max_drill.filter(|_| !standing.over);
-        let harms = self.harms(plan);
-        let to_come = to_come(stage, &standing);
+        let known = self.known(plan);
+        let ends_in = longest.map(|max| max.saturating_sub(standing.elapsed).as_secs_f64());
+        let to_come = ToCome::of(stage, &standing, ends_in);
         let slos: Vec<Slo> = slos
-            .map(|(at, counts)| Slo {
-                services: services(plan, |route| plan.slos[at].counts.contains(&route.name)),
-                ..slo(
-                    &Asked { plan, at, counts, recorded, harms: &harms, to_come: &to_come },
-                    events(ledger.recent(&counts.name, second, NOW), counts),
-                    events(ledger.recent(&counts.name, second, MINUTE), counts),
-                    control.figures(&counts.name).as_ref(),
-                    control.began(),
-                )
+            .map(|(at, counts)| {
+                let minute = events(ledger.recent(&counts.name, second, MINUTE), counts);
+                let asked = Asked {
+                    known: &known,
+                    at,
+                    counts,
+                    recorded,
+                    to_come: &to_come,
+                    own: Own::of(plan, counts, minute, &standing.booked),
+                };
+                let now = events(ledger.recent(&counts.name, second, NOW), counts);
+                let figures = control.figures(&counts.name);
+                let ahead = |rest: &Rest| control.ahead(&counts.name, &rest.stretches);
+                slo(&asked, now, minute, (figures.as_ref(), control.began()), ahead)
             })
             .collect();
-        View {
+        let mut view = View {
             name: plan.name.clone(),
             hypothesis: plan.hypothesis.clone(),
             drill: control.drill_id().to_owned(),
@@ -106,7 +114,7 @@ impl Live {
             began: rfc3339(control.began()),
             elapsed_seconds: standing.elapsed.as_secs_f64(),
             recorded_seconds: recorded.as_secs_f64(),
-            ends_in_seconds: longest.map(|max| max.saturating_sub(standing.elapsed).as_secs_f64()),
+            ends_in_seconds: ends_in,
             phase: phase(stage, &standing, now),
             next_phase: next_phase(stage),
             requests: snapshot.requests,
@@ -122,9 +130,7 @@ impl Live {
             slos,
             faults: faults
                 .map(|(at, counts)| Fault {
-                    services: services(plan, |route| {
-                        route.faults.binary_search(&(at as FaultId)).is_ok()
-                    }),
+                    services: known.names(known.of_fault(at)),
                     ..fault(counts, stage, at, &standing, now)
                 })
                 .chain(snapshot.removed.iter().map(|counts| removed(counts, &standing)))
@@ -164,19 +170,11 @@ impl Live {
                 })
                 .collect(),
             instance: self.instance.clone(),
-        }
+            go_on: GoOn::default(),
+        };
+        view.go_on = go_on::go_on(&view);
+        view
     }
-}
-
-/// The services of the routes that `of` picks, in the plan's order.
-fn services(plan: &Plan, of: impl Fn(&crate::plan::Route) -> bool) -> Vec<String> {
-    let picked: Vec<_> =
-        plan.routes.iter().filter(|route| of(route)).map(|route| route.service).collect();
-    let named = plan.services.iter().enumerate();
-    named
-        .filter(|(id, _)| picked.iter().any(|service| usize::from(*service) == *id))
-        .map(|(_, service)| service.name.to_string())
-        .collect()
 }
 
 fn events(seen: Counts, slo: &SloCounts) -> Events {
@@ -193,22 +191,23 @@ fn events(seen: Counts, slo: &SloCounts) -> Events {
 
 /// One SLO of a plan, and what is known of it.
 struct Asked<'a> {
-    plan: &'a Plan,
+    known: &'a Known,
     at: usize,
     counts: &'a SloCounts,
     recorded: Duration,
-    harms: &'a Harms,
-    to_come: &'a [Part<'a>],
+    to_come: &'a ToCome<'a>,
+    own: Own,
 }
 
 fn slo(
     asked: &Asked<'_>,
     now: Events,
     last_minute: Events,
-    figures: Option<&Figures>,
-    began: SystemTime,
+    (figures, began): (Option<&Figures>, SystemTime),
+    ahead: impl Fn(&Rest) -> Option<Ahead>,
 ) -> Slo {
-    let Asked { plan, counts, recorded, .. } = *asked;
+    let Asked { known, counts, recorded, to_come, .. } = *asked;
+    let plan = known.plan();
     let promised = &plan.slos[asked.at];
     let (objective, window) = (counts.objective, counts.window);
     let (bad, n) = (counts.bad(), counts.total());
@@ -224,12 +223,15 @@ fn slo(
     };
     // Nobody counts by route and SLO: as if they had the same.
     let rate = n as f64 / recorded.as_secs_f64() / promised.counts.len().max(1) as f64;
-    let drill = (!asked.to_come.is_empty() && n > 0 && promised.slices.is_none())
-        .then(|| asked.harms.estimate(asked.at, asked.to_come.iter().copied(), |_| rate))
-        .and_then(|estimate| figures::at_the_end(bases, bad, &estimate));
+    let rest = (n > 0 && promised.slices.is_none())
+        .then(|| Rest::of(known, asked.at, to_come, rate, asked.own))
+        .filter(|rest| !rest.stretches.is_empty());
+    let page = rest.as_ref().and_then(ahead);
+    let drill = rest.and_then(|rest| figures::at_the_end(bases, bad, rest));
+    let elsewhere = to_come.elsewhere(known, asked.at);
     let mut slo = Slo {
         name: counts.name.to_string(),
-        services: Vec::new(),
+        services: known.names(known.of_slo(asked.at)),
         objective: objective.as_f64(),
         window_seconds: window.as_secs(),
         window: show_duration(window),
@@ -257,7 +259,11 @@ fn slo(
             exhaustion: figures
                 .map(|figures| figures::exhaustion(bases, bad, figures))
                 .unwrap_or_default(),
-            drill,
+            drill: drill.map(|drill| AtTheEnd { faults_elsewhere: elsewhere, ..drill }),
+            page: page.map(|Ahead { tier, after }| Page {
+                tier: tier.name.to_string(),
+                after_seconds: after,
+            }),
         },
         confidence: figures::confidence(counts),
         collateral: figures::collateral(counts, plan),
@@ -274,23 +280,6 @@ fn consumed(bases: Bases<'_>, counts: Counts) -> Consumed {
         masked_ratio: bases.told(counts.masked),
         organic_ratio: bases.told(counts.organic),
     }
-}
-
-/// What is left of the running phase, and the phases after it, of those that end by themselves.
-fn to_come<'s>(stage: &'s Stage, standing: &Standing) -> Vec<Part<'s>> {
-    if standing.over || !stage.plan.is_phased() {
-        return Vec::new();
-    }
-    let (running, next) = match stage.position {
-        Position::Before => (None, 0),
-        Position::Phase(at) => (stage.phase().zip(standing.phase_left), usize::from(at) + 1),
-        Position::After => return Vec::new(),
-    };
-    let running = running.map(|(phase, left)| Part { phase, seconds: left.as_secs_f64() });
-    let next = stage.plan.phases[next.min(stage.plan.phases.len())..]
-        .iter()
-        .filter_map(|phase| Some(Part { phase, seconds: phase.length?.as_secs_f64() }));
-    running.into_iter().chain(next).collect()
 }
 
 fn fault(
@@ -454,10 +443,16 @@ mod tests {
         let (scenario, _) = crate::scenario::read(vec![("t".to_owned(), text)], &[]);
         let (plan, notes) = crate::plan::compile(&scenario);
         let plan = Arc::new(plan.unwrap_or_else(|| panic!("{notes:?}")));
-        let harms = Harms::of(Arc::clone(&plan));
         let recorded = Duration::from_secs(600);
-        let asked = Asked { plan: &plan, at: 0, counts, recorded, harms: &harms, to_come: &[] };
-        slo(&asked, minute, minute, None, SystemTime::UNIX_EPOCH)
+        let asked = Asked {
+            known: &Known::of(Arc::clone(&plan)),
+            at: 0,
+            counts,
+            recorded,
+            to_come: &ToCome::default(),
+            own: Own::of(&plan, counts, minute, crate::plan::AFTER),
+        };
+        slo(&asked, minute, minute, (None, SystemTime::UNIX_EPOCH), |_| None)
     }
 
     fn close(a: Option<f64>, b: f64) {

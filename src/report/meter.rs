@@ -4,6 +4,7 @@
 //! A sentence comes first, the figures behind it after. Nothing is told by colour alone.
 
 use super::faults::some_faults;
+use super::go_on::GoOn;
 use super::health::{FEWEST, Health, causes, elsewhere, sentence};
 use super::line::{Canvas, Line, Tone, elide, fit, table, table_width, wrap};
 use super::told;
@@ -35,6 +36,11 @@ pub fn plain(view: &View) -> String {
     }
     if let Some(phase) = phase(view) {
         parts[0].push_str(&format!(" {phase}"));
+    }
+    let GoOn { question, answer, reason, .. } = &view.go_on;
+    if !answer.is_empty() {
+        let why = if answer == "yes" { String::new() } else { format!(" ({reason})") };
+        parts.push(format!("{question} {answer}{why}").replace('_', " "));
     }
     parts.push(format!(
         "{}/s, {} held",
@@ -94,13 +100,18 @@ fn layout(view: &View, canvas: &Canvas) -> Vec<Line> {
     };
     let top = [head.as_slice(), &about].concat();
     let full = slos.concat();
-    let fixed = [head.as_slice(), &alerts].concat();
+    let answer = go_on(view, canvas);
+    let roomy = [answer.as_slice(), &alerts].concat();
+    let whole = [head.as_slice(), &answer, &alerts].concat();
+    // The first line says it; the rest why.
+    let fixed = [head.as_slice(), &answer[..answer.len().min(1)], &alerts].concat();
     let rich = [
-        join(&[&top, &alerts, &full, &faults, &more, &legend], true),
-        join(&[&top, &alerts, &full, &faults, &more], true),
-        join(&[&fixed, &full, &faults, &more], true),
-        join(&[&fixed, &full, &faults, &more], false),
-        join(&[&fixed, &full, &faults], false),
+        join(&[&top, &roomy, &full, &faults, &more, &legend], true),
+        join(&[&top, &roomy, &full, &faults, &more], true),
+        join(&[&whole, &full, &faults, &more], true),
+        join(&[&whole, &full, &faults, &more], false),
+        join(&[&whole, &full, &faults], false),
+        join(&[&whole, &brief(view, canvas, usize::MAX), &faults, &more], false),
         join(&[&fixed, &brief(view, canvas, usize::MAX), &faults, &more], false),
         join(&[&fixed, &brief(view, canvas, usize::MAX), &faults], false),
     ];
@@ -262,6 +273,21 @@ fn about(view: &View, canvas: &Canvas) -> Vec<Line> {
     let lines = wrap(Line::of("  "), &text, canvas.columns, 2);
     // A question that fills the terminal is to be read in the file.
     lines.into_iter().take(2).filter(|line| line.width() > 2).map(Line::faint).collect()
+}
+
+/// Is it safe to go on? The answer first.
+fn go_on(view: &View, canvas: &Canvas) -> Vec<Line> {
+    let answer = &view.go_on;
+    let Some((lead, why)) = answer.sentence.split_once(": ") else { return Vec::new() };
+    let (tone, mark) = match (answer.answer.as_str(), answer.colour.as_str()) {
+        (_, "grey") => (Tone::Faint, canvas.mark("·", "-")),
+        ("yes", "green") => (Tone::Good, canvas.mark("✓", "+")),
+        ("yes", _) => (Tone::Warn, canvas.mark("✓", "+")),
+        ("no", _) => (Tone::Bad, canvas.mark("✗", "X")),
+        _ => (Tone::Warn, "?"),
+    };
+    let first = Line::new().add(tone, format!("{mark} {}:", clean(lead)));
+    wrap(first, &clean(why), canvas.columns, 2)
 }
 
 /// What needs somebody's eyes: a rejected or held reload, pass-through.

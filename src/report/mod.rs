@@ -5,17 +5,22 @@
 pub mod budgets;
 mod faults;
 mod figures;
+pub mod go_on;
 mod health;
+mod known;
 pub mod line;
 pub mod live;
 pub mod meter;
 mod recorded;
 pub mod rehearsal;
+mod rest;
 pub mod summary;
 mod told;
 pub mod view;
 pub mod words;
 
+pub use go_on::{GoOn, go_on};
+pub use known::Known;
 pub use line::Canvas;
 pub use live::Live;
 pub use view::View;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Live;
 use crate::clock::rfc3339;
-use crate::exchange::record::{FORMAT, Record, RecordedTier, Series};
+use crate::exchange::record::{ByCause, FORMAT, Record, RecordedTier, Series};
 use crate::plan::Slo as Promised;
 
 impl Live {
@@ -23,8 +23,10 @@ impl Live {
     fn series(&self, slo: &Promised) -> Option<Series> {
         let figures = self.control.figures(&slo.name)?;
         let points = self.control.points(&slo.name);
-        let total = points.last()?.1.n;
-        let observed = total as f64 / figures.seconds.max(1) as f64;
+        let total = points.last()?.1;
+        // Of slices, and of events that a reload has left behind, nobody knows by second.
+        let causes = Some(figures.seen).filter(|_| slo.slices.is_none());
+        let observed = total.n as f64 / figures.seconds.max(1) as f64;
         let pad = slo.per_window().map(|events| events / slo.window.as_secs_f64());
         Some(Series {
             name: slo.name.to_string(),
@@ -34,6 +36,12 @@ impl Live {
             min_bad: slo.alerts.min_bad,
             evaluation_interval_seconds: slo.alerts.interval,
             pad_events_per_second: pad.unwrap_or(observed),
+            pad_bad_billionths: slo.production.error_rate.billionths(),
+            bad_by_cause: causes.filter(|causes| causes.bad() == total.bad).map(|causes| ByCause {
+                injected: causes.injected,
+                masked: causes.masked,
+                organic: causes.organic,
+            }),
             tiers: figures
                 .replay
                 .tiers()

@@ -19,6 +19,9 @@ pub fn render(view: &View) -> String {
             view.seed
         ),
     ];
+    if !view.go_on.sentence.is_empty() {
+        lines.push(format!("  {}", clean(&view.go_on.sentence)));
+    }
     for slo in &view.slos {
         lines.extend(of_slo(slo, view));
     }

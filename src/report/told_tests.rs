@@ -138,6 +138,7 @@ fn what_is_proven() {
             bad_high_ratio: Some(high),
             verdict: verdict.to_owned(),
             needed_events: needed,
+            least_events: None,
         };
         super::verdict(&Slo { confidence, ..g2() }).unwrap_or_default()
     };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::budgets::{Alerts, Budget, Collateral, Composite, Confidence, Forecasts, Light};
+use super::go_on::GoOn;
 
 /// A drill, as it stands. Fields that are missing (an older instance answered) are empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub struct View {
     pub held: u64,
     /// Refused by backburn before routing, by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Is it safe to go on?
+    pub go_on: GoOn,
     /// In file order.
     pub slos: Vec<Slo>,
     /// Several SLOs as one.

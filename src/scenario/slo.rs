@@ -99,6 +99,7 @@ pub struct AlertTierSpec {
 pub struct ProductionSpec {
     pub rate: Option<Located<Rate>>,
     pub consumed: Option<Located<Share>>,
+    pub error_rate: Option<Located<Share>>,
 }
 
 /// `[tiers.NAME]`.
@@ -133,6 +134,7 @@ pub(super) fn slo(name: Located<String>, table: &mut Table<'_, '_>) -> SloSpec {
         production: table.table("production").map(|mut table| ProductionSpec {
             rate: table.rate("rate"),
             consumed: table.share("consumed"),
+            error_rate: table.share("error_rate"),
         }),
         timeslices: timeslices(table),
         slice: table.duration("slice"),
@@ -389,6 +391,13 @@ static PRODUCTION: TableKeys = TableKeys {
         Key::new("rate", Value::Rate, "Its events there: the budget in events (basis `absolute`)."),
         Key::new("consumed", Value::Share, "What of the budget was gone before the drill.")
             .default("\"0%\""),
+        Key::new(
+            "error_rate",
+            Value::Share,
+            "The share of its events that is bad there anyway: what alerts are taken to have seen \
+             before the drill.",
+        )
+        .default("\"0%\""),
     ],
     short: None,
 };

@@ -11,7 +11,7 @@ use super::{Checked, End, Event, Hit, Origin, Outcome, judge};
 use crate::budget::{Expected, Stretch};
 use crate::dice::Dice;
 use crate::fault::{Action, At, Shape, Way, When};
-use crate::plan::{Check, Fault, Phase, Plan, Route, RouteId, Sli, Slo, SloId, Who};
+use crate::plan::{Check, Fault, FaultId, Phase, Plan, Route, RouteId, Sli, Slo, SloId, Who};
 
 /// Decisions that a fault is asked for; a share of them is known to a hundredth.
 const DRAWS: u64 = 10_000;
@@ -39,6 +39,17 @@ pub struct Harms {
     plan: Arc<Plan>,
     /// By SLO and by where the fault, as one phase has it, is in memory: the plan keeps it there.
     known: HashMap<(usize, usize), Harm>,
+    /// By SLO: its routes that meet the same faults, together. A plan may have thousands of routes.
+    alike: Vec<Vec<Alike>>,
+    /// By fault: see [`groups`].
+    groups: Vec<Option<usize>>,
+}
+
+/// Routes with the same faults.
+#[derive(Debug)]
+struct Alike {
+    faults: Box<[FaultId]>,
+    routes: Vec<RouteId>,
 }
 
 #[derive(Debug, Default)]
@@ -65,21 +76,25 @@ impl Harm {
 
 impl Harms {
     pub fn of(plan: Arc<Plan>) -> Self {
+        let alike = alike(&plan);
         let mut known = HashMap::new();
-        for (id, slo) in plan.slos.iter().enumerate() {
-            let routes = plan.routes.iter().enumerate();
-            let routes: Vec<(usize, &Route)> =
-                routes.filter(|(_, route)| route.slos.contains(&(id as SloId))).collect();
+        for (id, (slo, alike)) in plan.slos.iter().zip(&alike).enumerate() {
+            // Some route that each fault is on.
+            let mut on: Vec<Option<RouteId>> = vec![None; plan.faults.len()];
+            for Alike { faults, routes } in alike {
+                for fault in faults {
+                    let on = &mut on[usize::from(*fault)];
+                    *on = on.or(routes.first().copied());
+                }
+            }
             for (fault_id, fault) in plan.phases.iter().flat_map(|phase| &phase.faults) {
-                let on =
-                    routes.iter().find(|(_, route)| route.faults.binary_search(fault_id).is_ok());
-                if let Some((route, _)) = on {
-                    let harm = || harm(slo, *route as RouteId, fault);
+                if let Some(route) = on[usize::from(*fault_id)] {
+                    let harm = || harm(slo, route, fault);
                     known.entry((id, address(fault))).or_insert_with(harm);
                 }
             }
         }
-        Self { plan, known }
+        Self { groups: groups(&plan), plan, known, alike }
     }
 
     pub fn plan(&self) -> &Arc<Plan> {
@@ -94,15 +109,29 @@ impl Harms {
         parts: impl IntoIterator<Item = Part<'p>>,
         rate: impl Fn(&Route) -> f64,
     ) -> Estimate {
-        let routes = self.plan.routes.iter();
-        let routes: Vec<&Route> =
-            routes.filter(|route| route.slos.contains(&(slo as SloId))).collect();
         let (mut stretches, mut without) = (Vec::new(), Vec::new());
         for part in parts {
-            for route in &routes {
-                let rate = rate(route);
-                let bad = self.goes_bad(slo, route, part, rate, &mut without);
-                stretches.push(Stretch { seconds: part.seconds, rate, bad });
+            // What becomes of a request depends on the rate; most routes have the same.
+            let mut at: Option<(f64, Vec<f64>)> = None;
+            for Alike { faults, routes } in &self.alike[slo] {
+                let mut last: Option<f64> = None;
+                for route in routes {
+                    let rate = rate(&self.plan.routes[*route as usize]);
+                    let same = |known: f64| known.to_bits() == rate.to_bits();
+                    if last.is_some_and(same)
+                        && let Some(Stretch { rate: sum, .. }) = stretches.last_mut()
+                    {
+                        *sum += rate;
+                        continue;
+                    }
+                    let known = at.take().filter(|(known, _)| same(*known));
+                    let (_, shares) = at.insert(
+                        known.unwrap_or_else(|| (rate, self.shares(slo, part, rate, &mut without))),
+                    );
+                    let bad = self.goes_bad(faults, shares);
+                    last = Some(rate);
+                    stretches.push(Stretch { seconds: part.seconds, rate, bad });
+                }
             }
         }
         without.sort();
@@ -110,32 +139,65 @@ impl Harms {
         Estimate { expected: Expected::over(stretches), without }
     }
 
-    /// How likely a request on one route goes bad in one phase.
-    fn goes_bad(
-        &self,
-        slo: usize,
-        route: &Route,
-        part: Part<'_>,
-        rate: f64,
-        without: &mut Vec<String>,
-    ) -> f64 {
-        if self.plan.services[usize::from(route.service)].never {
-            return 0.0;
-        }
-        let active = part.phase.faults.iter().filter(|(_, fault)| fault.enabled);
-        let mut by_stream: BTreeMap<&Arc<str>, f64> = BTreeMap::new();
-        for (_, fault) in active.filter(|(fault, _)| route.faults.binary_search(fault).is_ok()) {
+    /// By fault: the share of requests that it hits and makes bad in one phase.
+    fn shares(&self, slo: usize, part: Part<'_>, rate: f64, without: &mut Vec<String>) -> Vec<f64> {
+        let mut shares = vec![0.0; self.plan.faults.len()];
+        for (id, fault) in part.phase.faults.iter().filter(|(_, fault)| fault.enabled) {
             let Some(harm) = self.known.get(&(slo, address(fault))) else { continue };
             without.extend_from_slice(&harm.without);
             let hit = hits(fault, part, rate, without);
             let over = harm.most.map_or(0.0, |most| (1.0 - most / (hit * rate)).max(0.0));
-            let bad = harm.bad * (1.0 - over) + harm.turned_away * over;
+            let bad = hit * (harm.bad * (1.0 - over) + harm.turned_away * over);
             if bad > 0.0 {
-                *by_stream.entry(&fault.stream).or_default() += hit * bad;
+                shares[usize::from(*id)] = bad;
             }
         }
-        1.0 - by_stream.values().map(|bad| 1.0 - bad.min(1.0)).product::<f64>()
+        shares
     }
+
+    /// How likely a request that meets these faults goes bad.
+    fn goes_bad(&self, faults: &[FaultId], shares: &[f64]) -> f64 {
+        let (mut good, mut groups) = (1.0, BTreeMap::<usize, f64>::new());
+        for fault in faults.iter().map(|fault| usize::from(*fault)) {
+            match self.groups[fault] {
+                Some(group) => *groups.entry(group).or_default() += shares[fault],
+                None => good *= 1.0 - shares[fault].min(1.0),
+            }
+        }
+        1.0 - groups.values().map(|bad| 1.0 - bad.min(1.0)).product::<f64>() * good
+    }
+}
+
+/// By fault: the first of those it shares its draws with; `None`: it has them to itself.
+fn groups(plan: &Plan) -> Vec<Option<usize>> {
+    let mut members: HashMap<&Arc<str>, (usize, usize)> = HashMap::new();
+    for (id, fault) in plan.faults.iter().enumerate() {
+        members.entry(&fault.stream).or_insert((id, 0)).1 += 1;
+    }
+    let group = |fault: &Arc<Fault>| {
+        let (first, count) = members.get(&fault.stream)?;
+        (*count > 1).then_some(*first)
+    };
+    plan.faults.iter().map(group).collect()
+}
+
+/// By SLO, its routes by what faults they meet; none of a service that is never faulted.
+fn alike(plan: &Plan) -> Vec<Vec<Alike>> {
+    let mut found: Vec<Vec<Alike>> = plan.slos.iter().map(|_| Vec::new()).collect();
+    let mut places: HashMap<(SloId, &[FaultId]), usize> = HashMap::new();
+    for (id, route) in plan.routes.iter().enumerate() {
+        let never = plan.services[usize::from(route.service)].never;
+        let faults: &[FaultId] = if never { &[] } else { &route.faults };
+        for slo in &route.slos {
+            let groups = &mut found[usize::from(*slo)];
+            let place = *places.entry((*slo, faults)).or_insert_with(|| {
+                groups.push(Alike { faults: faults.into(), routes: Vec::new() });
+                groups.len() - 1
+            });
+            groups[place].routes.push(id as RouteId);
+        }
+    }
+    found
 }
 
 /// The share of requests that a fault hits: of a ramp the mean, of bursts the long run's.
@@ -183,8 +245,10 @@ fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
     let mut harm = Harm::default();
     let checks = checks(&slo.sli);
     let (mut bad, mut turned_away) = (0_u64, 0_u64);
-    for draw in 0..DRAWS {
-        let mut dice = Dice::new(draw, "estimate", draw, &fault.name);
+    let mut draws = 0;
+    while draws < DRAWS {
+        let mut dice = Dice::new(draws, "estimate", draws, &fault.name);
+        let fresh = dice.clone();
         let mut outcome = well(route);
         for kind in &fault.kinds {
             let action = kind.decide(&mut dice);
@@ -196,9 +260,14 @@ fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
             let outcome = Outcome { status, origin: Origin::Fault(0), ..outcome };
             turned_away += u64::from(matches!(judge(slo, &outcome), Event::Bad(_)));
         }
+        draws += 1;
+        // Nothing is left to chance: it decides the same for all.
+        if dice == fresh {
+            break;
+        }
     }
-    harm.bad = bad as f64 / DRAWS as f64;
-    harm.turned_away = turned_away as f64 / DRAWS as f64;
+    harm.bad = bad as f64 / draws as f64;
+    harm.turned_away = turned_away as f64 / draws as f64;
     harm
 }
 

@@ -101,3 +101,6 @@ pub enum Hit {
     /// What the service got was not what the caller sent, or not as it was sent.
     Altered,
 }
+
+#[cfg(test)]
+mod threshold_tests;

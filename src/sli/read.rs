@@ -198,20 +198,22 @@ fn counted(
     let (none, nowhere) = (Vec::new(), BTreeMap::new());
     let seen = names.faults.get(name).unwrap_or(&nowhere);
     let on: HashSet<&Arc<str>> = covers.iter().collect();
+    let told: Vec<bool> = KINDS.iter().map(|kind| kinds.contains(kind.key.name)).collect();
     // What it did on routes that it is not on any more has been done all the same.
     let before = seen.keys().filter(|route| !on.contains(route));
     for route in covers.iter().chain(before) {
         let cells = seen.get(route).unwrap_or(&none);
-        let mut eligible = 0;
-        let mut injected: Vec<(&'static str, u64)> =
-            KINDS.iter().map(|kind| (kind.key.name, 0)).collect();
+        let (mut eligible, mut injected) = (0, [0; KINDS.len()]);
         for (phase, cells) in cells {
             let here = sum(cells, |cells| &cells.eligible);
             let hit = sum(cells, |cells| &cells.hit);
             eligible += here;
             counts.hit += hit;
-            for (kind, (_, count)) in injected.iter_mut().enumerate() {
-                *count += sum(cells, |cells| &cells.injected[kind]);
+            // Most cells of a large plan are empty.
+            if here > 0 || hit > 0 {
+                for (kind, count) in injected.iter_mut().enumerate() {
+                    *count += sum(cells, |cells| &cells.injected[kind]);
+                }
             }
             if let Some(known) = counts.phases.iter_mut().find(|known| known.phase == *phase) {
                 known.eligible += here;
@@ -222,7 +224,9 @@ fn counted(
             }
         }
         counts.eligible += eligible;
-        injected.retain(|(kind, count)| *count > 0 || kinds.contains(kind));
+        let injected = KINDS.iter().zip(injected).zip(&told);
+        let injected = injected.filter(|((_, count), told)| *count > 0 || **told);
+        let injected = injected.map(|((kind, count), _)| (kind.key.name, count)).collect();
         counts.routes.push((Arc::clone(route), eligible, injected));
     }
     counts.skipped = Skip::ALL
