@@ -16,6 +16,7 @@ pub mod headers;
 pub mod heads;
 pub mod inflow;
 pub mod listen;
+pub mod own;
 pub mod piped;
 pub mod prescription;
 pub mod request;

@@ -19,6 +19,7 @@ use super::exchange::Exchange;
 use super::forwarded;
 use super::headers::{self, Framing, Glance};
 use super::inflow::Inflow;
+use super::own;
 use super::prescription::Prescription;
 use super::serve::Entrance;
 use super::treatment::{
@@ -31,7 +32,7 @@ use super::upstream::{Unanswered, Way};
 use super::worker::Worker;
 use crate::drill::Stage;
 use crate::drill::stage::Struck;
-use crate::fault::{Abort, Action, Answer, At, How, When};
+use crate::fault::{Abort, Action, At, How, When};
 use crate::plan::proxy::Proxy;
 use crate::plan::{Asked, HostHeader, Plan, Protocol, RouteId, SKIP, Service, ServiceId};
 use crate::requests::{self, Trace};
@@ -153,9 +154,9 @@ async fn serve(
     let Begun { mut exchange, service: service_id, caller, seen, mut faults } = match begun {
         Ok(begun) => begun,
         Err(NotLetIn::Refused(Refusal { status, reason })) => {
-            return Ok(refusal(status, reason, Rc::clone(&entrance.conn)));
+            return Ok(own::refusal(status, reason, Rc::clone(&entrance.conn)));
         }
-        Err(NotLetIn::ForUs) => return Ok(for_us(Rc::clone(&entrance.conn))),
+        Err(NotLetIn::ForUs) => return Ok(own::for_us(Rc::clone(&entrance.conn))),
     };
     let conn = &entrance.conn;
     let stage = Rc::clone(&exchange.stage);
@@ -191,7 +192,7 @@ async fn serve(
         let (mut inflow, upload) = Inflow::of_caller(body, &worker.sweep, &watch, stall);
         if chunked && inflow.begins().await.is_err() {
             let reason = upload.broken().unwrap_or("bad_request_body");
-            return Ok(broken_by_caller(exchange, &caller, reason));
+            return Ok(own::broken_by_caller(exchange, &caller, reason));
         }
         (Payload::Stream(Box::new(inflow)), Some(upload))
     };
@@ -237,13 +238,13 @@ async fn serve(
         Ok(answered) => answered,
         Err(Unanswered { trouble, unsent }) => {
             if let Some(reason) = exchange.broken_by_caller() {
-                return Ok(broken_by_caller(exchange, &caller, reason));
+                return Ok(own::broken_by_caller(exchange, &caller, reason));
             }
             // So that a caller that is still sending sees the answer.
             if let Some(unsent) = unsent {
                 Box::pin(act::drain(unsent.into_body(), false)).await;
             }
-            return Ok(unanswered(exchange, &caller, &trouble, faults.as_deref()));
+            return Ok(own::unanswered(exchange, &caller, &trouble, faults.as_deref()));
         }
     };
 
@@ -253,12 +254,12 @@ async fn serve(
     let granted = granted.filter(|_| switched);
     if response.status().is_informational() && granted.is_none() {
         let (status, label) = (StatusCode::BAD_GATEWAY, "unsolicited_upgrade");
-        return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
+        return Ok(own::unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
     let framing = headers::towards_caller(response.headers_mut(), trailers);
     if framing == Framing::Unsound {
         let (status, label) = (StatusCode::BAD_GATEWAY, "bad_answer");
-        return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
+        return Ok(own::unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
     let upstream = granted.is_some().then(|| hyper::upgrade::on(&mut response));
     let (mut head, body) = response.into_parts();
@@ -270,7 +271,7 @@ async fn serve(
     // Chunks that came with the head and are none can still be told in a status.
     if framing == Framing::Chunked && !inflow.is_sound().await {
         let (status, label) = (StatusCode::BAD_GATEWAY, "bad_answer");
-        return Ok(unreachable(exchange, &caller, status, label, faults.as_deref()));
+        return Ok(own::unreachable(exchange, &caller, status, label, faults.as_deref()));
     }
     let payload = Payload::Stream(Box::new(inflow));
     if lease.reached_never(&plan.safety) {
@@ -496,84 +497,6 @@ fn holds(struck: &Struck) -> bool {
                 | Action::Abort(Abort { how: How::Hang { .. }, at: At::Request, .. })
         )
     })
-}
-
-/// Refused before routing: not an SLI event; the connection is closed, since the rest of it cannot
-/// be trusted.
-fn refusal(status: StatusCode, reason: &'static str, conn: Rc<Conn>) -> Response<ResponseBody> {
-    conn.linger_on_close();
-    let (head, payload) = act::head(act::own_answer(status, reason), false, false);
-    Response::from_parts(head, ResponseBody::unrecorded(payload, conn))
-}
-
-/// `OPTIONS *`: the proxy itself is asked, and can do what HTTP can.
-fn for_us(conn: Rc<Conn>) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::unrecorded(Payload::Empty, conn));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-}
-
-/// The caller's own body was no body, or stopped coming.
-fn broken_by_caller(
-    mut exchange: Box<Exchange>,
-    caller: &Caller,
-    reason: &'static str,
-) -> Response<ResponseBody> {
-    let status = match reason {
-        "body_stall" => StatusCode::REQUEST_TIMEOUT,
-        _ => StatusCode::BAD_REQUEST,
-    };
-    exchange.refused(reason);
-    exchange.answered(status.as_u16(), Origin::Refused(reason), crate::clock::now());
-    exchange.finish(End::BadRequestBody);
-    own_answer(act::own_answer(status, reason), exchange, caller)
-}
-
-/// No answer from the service: its own failure, unless it was ours.
-fn unanswered(
-    mut exchange: Box<Exchange>,
-    caller: &Caller,
-    trouble: &Trouble,
-    faults: Option<&Prescription>,
-) -> Response<ResponseBody> {
-    let label = trouble.label();
-    let status = match trouble {
-        Trouble::ConnectTimeout | Trouble::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
-        Trouble::Itself => StatusCode::LOOP_DETECTED,
-        Trouble::Exhausted => {
-            exchange.refused(label);
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            exchange.answered(status.as_u16(), Origin::Refused(label), crate::clock::now());
-            return own_answer(act::own_answer(status, label), exchange, caller);
-        }
-        _ => StatusCode::BAD_GATEWAY,
-    };
-    unreachable(exchange, caller, status, label, faults)
-}
-
-/// The service could not be reached, or broke off before a usable head: its own failure.
-fn unreachable(
-    mut exchange: Box<Exchange>,
-    caller: &Caller,
-    status: StatusCode,
-    label: &'static str,
-    faults: Option<&Prescription>,
-) -> Response<ResponseBody> {
-    let mut answer = act::own_answer(status, label);
-    if let Some(faults) = faults {
-        act::mark(&mut answer.headers, &exchange.stage, &faults.faults);
-    }
-    exchange.answered(status.as_u16(), Origin::Unreachable(label), crate::clock::now());
-    own_answer(answer, exchange, caller)
-}
-
-/// An answer of backburn's own. The caller's body may be unread, so the connection ends with it.
-fn own_answer(answer: Answer, exchange: Box<Exchange>, caller: &Caller) -> Response<ResponseBody> {
-    caller.conn.linger_on_close();
-    let bodiless = act::bodiless(&exchange.outcome.method, answer.status);
-    let (head, payload) = act::head(answer, bodiless, false);
-    let body = ResponseBody::new(payload, exchange, Rc::clone(&caller.conn)).ready(bodiless);
-    Response::from_parts(head, body)
 }
 
 /// The target as an origin server expects it; the client's own bytes.
