@@ -18,7 +18,7 @@ pub struct Totals {
 /// up with it. A fresh window would take one bad request of the first fifty for an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Pad {
-    /// Events a second; `None`: the mean of what has been counted so far.
+    /// Events a second; `None`: the mean of what has been counted so far, while there was traffic.
     pub rate: Option<f64>,
     /// The share of them that is bad, in billionths.
     pub bad: u32,
@@ -38,6 +38,8 @@ pub(super) struct Parts {
 pub struct History {
     seconds: u64,
     total: Totals,
+    /// When the first events were counted, and when the last: the seconds' beginning and end.
+    traffic: Option<(u64, u64)>,
     /// By level: the sums at multiples of its step, from the first on, in a ring.
     levels: [Vec<Totals>; LEVELS.len()],
 }
@@ -46,6 +48,12 @@ impl History {
     /// How long it has been counted, in seconds.
     pub fn seconds(&self) -> u64 {
         self.seconds
+    }
+
+    /// From the first event's second to the last one's, in seconds: how long there was traffic. A
+    /// drill's mean rate is taken over it, so that waiting before and after does not thin it out.
+    pub fn span(&self) -> u64 {
+        self.traffic.map_or(0, |(first, last)| last - first)
     }
 
     pub fn total(&self) -> Totals {
@@ -65,6 +73,11 @@ impl History {
         let (before, was) = (self.total, self.seconds);
         self.total.n = before.n.saturating_add(counted.n);
         self.total.bad = before.bad.saturating_add(counted.bad);
+        if counted.n > 0 {
+            let end = until.max(was).max(1);
+            let (first, _) = self.traffic.unwrap_or((was.min(end - 1), end));
+            self.traffic = Some((first, end));
+        }
         if until <= was {
             return;
         }
@@ -122,8 +135,8 @@ impl History {
         let missing = u128::from(long - self.seconds);
         let assumed = match pad.rate {
             Some(rate) => (rate.max(0.0) * PARTS as f64) as u128 * missing,
-            None if self.seconds == 0 => 0,
-            None => all.0.saturating_mul(missing) / u128::from(self.seconds),
+            None if self.span() == 0 => 0,
+            None => all.0.saturating_mul(missing) / u128::from(self.span()),
         };
         let bad = assumed / 1_000_000_000 * u128::from(pad.bad)
             + assumed % 1_000_000_000 * u128::from(pad.bad) / 1_000_000_000;
@@ -184,6 +197,33 @@ mod tests {
 
     fn counted(n: u64, bad: u64) -> Totals {
         Totals { n, bad }
+    }
+
+    /// What waits before and after the traffic does not change its rate.
+    #[test]
+    fn mean_rate_of_the_traffic() {
+        let mut history = History::default();
+        history.record(30, Totals::default());
+        assert_eq!(history.span(), 0);
+        for second in 31..=120 {
+            history.record(second, counted(10, 1));
+        }
+        assert_eq!((history.span(), history.seconds()), (90, 120));
+        let padded = |history: &History, long| history.window(long, Pad::default()).n / PARTS;
+        assert_eq!(padded(&history, 220), 900 + 10 * 100);
+        history.record(170, Totals::default());
+        assert_eq!((history.span(), history.seconds()), (90, 170));
+        assert_eq!(padded(&history, 220), 900 + 10 * 50);
+        // It goes on: the pause within is the traffic's own.
+        history.record(180, counted(900, 0));
+        assert_eq!(history.span(), 150);
+        // Late for a second that is over.
+        let mut late = History::default();
+        late.record(0, counted(5, 0));
+        assert_eq!(late.span(), 1);
+        late.record(5, counted(5, 0));
+        late.record(5, counted(5, 0));
+        assert_eq!(late.span(), 5);
     }
 
     #[test]

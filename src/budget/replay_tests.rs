@@ -204,11 +204,17 @@ proptest::proptest! {
         for (second, (good, bad)) in (1..).zip(&seconds) {
             history.record(second, Totals { n: good + bad, bad: *bad });
             replay.ask(&history);
-            // What there was before is as much as there has been on average, and good.
+            // What there was before is as much as there has been on average, from the first second
+            // with traffic to the last, and good.
+            let busy = |(good, bad): &(u64, u64)| good + bad > 0;
+            let so_far = &seconds[..second as usize];
+            let first = so_far.iter().position(busy).unwrap_or(0);
+            let last = so_far.iter().rposition(busy).unwrap_or(0);
+            let total: u64 = so_far.iter().map(|(good, bad)| good + bad).sum();
+            let mean = total as f64 / (last + 1 - first) as f64;
             let share = |window: u64| -> Option<f64> {
                 let here = &seconds[second.saturating_sub(window) as usize..second as usize];
                 let (good, bad) = here.iter().fold((0, 0), |(g, b), (h, c)| (g + h, b + c));
-                let mean = (good + bad) as f64 / second as f64;
                 let n = (good + bad) as f64 + mean * window.saturating_sub(second) as f64;
                 (n > 0.0).then(|| bad as f64 / n)
             };

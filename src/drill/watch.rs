@@ -70,6 +70,8 @@ pub struct Figures {
     pub seen: Counts,
     /// Seconds counted.
     pub seconds: u64,
+    /// Of those, from the first event to the last.
+    pub span: u64,
     /// Events of the last `lookback`.
     pub recent: Totals,
     pub lookback: Duration,
@@ -138,6 +140,7 @@ impl Watch {
             replay: watched.replay.clone(),
             seen: watched.seen,
             seconds: history.seconds(),
+            span: history.span(),
             recent: history.recent(watched.lookback.as_secs()),
             lookback: watched.lookback,
             windows: watched.replay.windows(history),
@@ -257,7 +260,7 @@ impl Watched {
         if let Some(per_window) = slo.per_window() {
             return budget::consumed_absolute(bad, slo.objective, per_window);
         }
-        let elapsed = Duration::from_secs(self.history.seconds());
+        let elapsed = Duration::from_secs(self.history.span());
         budget::consumed_scaled(bad, n, slo.objective, elapsed, slo.window)
     }
 

@@ -211,7 +211,10 @@ fn slo(
     let promised = &plan.slos[asked.at];
     let (objective, window) = (counts.objective, counts.window);
     let (bad, n) = (counts.bad(), counts.total());
-    let bases = Bases { slo: promised, n, elapsed: recorded };
+    // While there was traffic; in the first second nothing is known of it yet.
+    let span = figures.map(|figures| Duration::from_secs(figures.span));
+    let elapsed = span.filter(|span| !span.is_zero()).unwrap_or(recorded);
+    let bases = Bases { slo: promised, n, elapsed };
     let budget = bases.budget(bad);
     let remaining = budget.remaining_ratio.unwrap_or(1.0);
     let minute = Bases { n: last_minute.events, elapsed: recorded.min(WHOLE_MINUTE), ..bases };
@@ -222,7 +225,7 @@ fn slo(
         _ => None,
     };
     // Nobody counts by route and SLO: as if they had the same.
-    let rate = n as f64 / recorded.as_secs_f64() / promised.counts.len().max(1) as f64;
+    let rate = n as f64 / elapsed.as_secs_f64() / promised.counts.len().max(1) as f64;
     let rest = (n > 0 && promised.slices.is_none())
         .then(|| Rest::of(known, asked.at, to_come, rate, asked.own))
         .filter(|rest| !rest.stretches.is_empty());

@@ -26,7 +26,7 @@ impl Live {
         let total = points.last()?.1;
         // Of slices, and of events that a reload has left behind, nobody knows by second.
         let causes = Some(figures.seen).filter(|_| slo.slices.is_none());
-        let observed = total.n as f64 / figures.seconds.max(1) as f64;
+        let observed = total.n as f64 / figures.span.max(1) as f64;
         let pad = slo.per_window().map(|events| events / slo.window.as_secs_f64());
         Some(Series {
             name: slo.name.to_string(),
