@@ -42,6 +42,24 @@ fn known_drills() {
     assert_eq!(page.resolves_after_seconds, None, "not within the drill");
 }
 
+/// Answers that are no event of an SLO are not counted as good ones either.
+#[test]
+fn what_is_left_out_is_not_good() {
+    let text = "[faults.fails]\nroutes = [\"*\"]\ngroup = \"g\"\nprobability = \"50%\"\n\
+        inject.error = 500\n[faults.late]\nroutes = [\"*\"]\ngroup = \"g\"\nprobability = \"20%\"\n\
+        inject.latency = \"1s\"\n[slos.fast]\nobjective = \"90%\"\n\
+        sli.latency.threshold = \"200ms\"\n";
+    let drill = rehearsed(text, 10.0, Some(Duration::from_secs(60)));
+    let slo = &drill.slos[0];
+    close(slo.events, 300.0);
+    close(slo.bad, 120.0);
+    // Of one that draws for itself, a half of those that are late failed as well.
+    let drill =
+        rehearsed(&text.replace("group = \"g\"\n", ""), 10.0, Some(Duration::from_secs(60)));
+    close(drill.slos[0].events, 300.0);
+    close(drill.slos[0].bad, 60.0);
+}
+
 #[test]
 fn without_phases_it_lasts_as_long_as_it_is_told() {
     let drill = rehearsed(FAULT, 10.0, Some(Duration::from_secs(100)));

@@ -52,16 +52,23 @@ struct Alike {
     routes: Vec<RouteId>,
 }
 
+/// How likely a request is bad, and how likely it is no event of the SLO.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    bad: f64,
+    out: f64,
+}
+
 #[derive(Debug, Default)]
 struct Harm {
-    /// How likely the request is bad.
-    bad: f64,
+    /// What becomes of the request.
+    hit: Share,
     /// Requests a second that it lets through.
     most: Option<f64>,
     /// What it answers to the others.
     answer: Option<u16>,
-    /// How likely those are bad.
-    turned_away: f64,
+    /// What becomes of those.
+    turned_away: Share,
     without: Vec<String>,
 }
 
@@ -112,25 +119,27 @@ impl Harms {
         let (mut stretches, mut without) = (Vec::new(), Vec::new());
         for part in parts {
             // What becomes of a request depends on the rate; most routes have the same.
-            let mut at: Option<(f64, Vec<f64>)> = None;
+            let mut at: Option<(f64, Vec<Share>)> = None;
             for Alike { faults, routes } in &self.alike[slo] {
-                let mut last: Option<f64> = None;
+                let mut last: Option<(f64, f64)> = None;
                 for route in routes {
                     let rate = rate(&self.plan.routes[*route as usize]);
                     let same = |known: f64| known.to_bits() == rate.to_bits();
-                    if last.is_some_and(same)
+                    if let Some((_, events)) = last.filter(|(last, _)| same(*last))
                         && let Some(Stretch { rate: sum, .. }) = stretches.last_mut()
                     {
-                        *sum += rate;
+                        *sum += events;
                         continue;
                     }
                     let known = at.take().filter(|(known, _)| same(*known));
                     let (_, shares) = at.insert(
                         known.unwrap_or_else(|| (rate, self.shares(slo, part, rate, &mut without))),
                     );
-                    let bad = self.goes_bad(faults, shares);
-                    last = Some(rate);
-                    stretches.push(Stretch { seconds: part.seconds, rate, bad });
+                    let Share { bad, out } = self.goes_bad(faults, shares);
+                    let events = rate * (1.0 - out);
+                    last = Some((rate, events));
+                    let bad = if out < 1.0 { bad / (1.0 - out) } else { 0.0 };
+                    stretches.push(Stretch { seconds: part.seconds, rate: events, bad });
                 }
             }
         }
@@ -139,32 +148,51 @@ impl Harms {
         Estimate { expected: Expected::over(stretches), without }
     }
 
-    /// By fault: the share of requests that it hits and makes bad in one phase.
-    fn shares(&self, slo: usize, part: Part<'_>, rate: f64, without: &mut Vec<String>) -> Vec<f64> {
-        let mut shares = vec![0.0; self.plan.faults.len()];
+    /// By fault: the share of requests that it hits and makes bad, or no event, in one phase.
+    fn shares(
+        &self,
+        slo: usize,
+        part: Part<'_>,
+        rate: f64,
+        without: &mut Vec<String>,
+    ) -> Vec<Share> {
+        let mut shares = vec![Share::default(); self.plan.faults.len()];
         for (id, fault) in part.phase.faults.iter().filter(|(_, fault)| fault.enabled) {
             let Some(harm) = self.known.get(&(slo, address(fault))) else { continue };
             without.extend_from_slice(&harm.without);
             let hit = hits(fault, part, rate, without);
             let over = harm.most.map_or(0.0, |most| (1.0 - most / (hit * rate)).max(0.0));
-            let bad = hit * (harm.bad * (1.0 - over) + harm.turned_away * over);
-            if bad > 0.0 {
-                shares[usize::from(*id)] = bad;
-            }
+            let of = |held: f64, away: f64| hit * (held * (1.0 - over) + away * over);
+            shares[usize::from(*id)] = Share {
+                bad: of(harm.hit.bad, harm.turned_away.bad),
+                out: of(harm.hit.out, harm.turned_away.out),
+            };
         }
         shares
     }
 
-    /// How likely a request that meets these faults goes bad.
-    fn goes_bad(&self, faults: &[FaultId], shares: &[f64]) -> f64 {
-        let (mut good, mut groups) = (1.0, BTreeMap::<usize, f64>::new());
+    /// How likely a request that meets these faults goes bad, and how likely it is no event: then
+    /// nothing else makes it bad.
+    fn goes_bad(&self, faults: &[FaultId], shares: &[Share]) -> Share {
+        // Good, and an event.
+        let (mut good, mut counts) = (1.0, 1.0);
+        let mut alone = |share: Share| {
+            good *= 1.0 - (share.bad + share.out).min(1.0);
+            counts *= 1.0 - share.out.min(1.0);
+        };
+        let mut groups = BTreeMap::<usize, Share>::new();
         for fault in faults.iter().map(|fault| usize::from(*fault)) {
             match self.groups[fault] {
-                Some(group) => *groups.entry(group).or_default() += shares[fault],
-                None => good *= 1.0 - shares[fault].min(1.0),
+                Some(group) => {
+                    let sum = groups.entry(group).or_default();
+                    sum.bad += shares[fault].bad;
+                    sum.out += shares[fault].out;
+                }
+                None => alone(shares[fault]),
             }
         }
-        1.0 - groups.values().map(|bad| 1.0 - bad.min(1.0)).product::<f64>() * good
+        groups.into_values().for_each(alone);
+        Share { bad: (counts - good).max(0.0), out: 1.0 - counts }
     }
 }
 
@@ -244,7 +272,7 @@ fn address(fault: &Arc<Fault>) -> usize {
 fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
     let mut harm = Harm::default();
     let checks = checks(&slo.sli);
-    let (mut bad, mut turned_away) = (0_u64, 0_u64);
+    let (mut bad, mut out, mut turned_away, mut out_away) = (0_u64, 0_u64, 0_u64, 0_u64);
     let mut draws = 0;
     while draws < DRAWS {
         let mut dice = Dice::new(draws, "estimate", draws, &fault.name);
@@ -255,10 +283,14 @@ fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
             says(&action, &mut outcome, &checks, fault, &mut harm);
             act(&action, &mut outcome, fault, &mut harm);
         }
-        bad += u64::from(matches!(judge(slo, &outcome), Event::Bad(_)));
+        let event = judge(slo, &outcome);
+        bad += u64::from(matches!(event, Event::Bad(_)));
+        out += u64::from(matches!(event, Event::Excluded(_)));
         if let Some(status) = harm.answer {
             let outcome = Outcome { status, origin: Origin::Fault(0), ..outcome };
-            turned_away += u64::from(matches!(judge(slo, &outcome), Event::Bad(_)));
+            let event = judge(slo, &outcome);
+            turned_away += u64::from(matches!(event, Event::Bad(_)));
+            out_away += u64::from(matches!(event, Event::Excluded(_)));
         }
         draws += 1;
         // Nothing is left to chance: it decides the same for all.
@@ -266,8 +298,11 @@ fn harm(slo: &Slo, route: RouteId, fault: &Fault) -> Harm {
             break;
         }
     }
-    harm.bad = bad as f64 / draws as f64;
-    harm.turned_away = turned_away as f64 / draws as f64;
+    let share = |bad: u64, out: u64| Share {
+        bad: bad as f64 / draws as f64,
+        out: out as f64 / draws as f64,
+    };
+    (harm.hit, harm.turned_away) = (share(bad, out), share(turned_away, out_away));
     harm
 }
 
