@@ -169,8 +169,12 @@ fn alert_proof(args: &ProofArgs) -> Result<String, String> {
     }
     let text = read(&args.record)?;
     let record = Record::read(&text)?;
-    let shape = args.dialect.map(RulesOf::shape);
-    proof::proof(&record, &args.rules, Options { interval, shape })
+    let options = Options { interval, shape: args.dialect.map(RulesOf::shape) };
+    let test = proof::proof(&record, &args.rules, options)?;
+    for what in proof::unproven(&record, options) {
+        output::say(&format!("warning: {what}"));
+    }
+    Ok(test)
 }
 
 fn read(path: &Path) -> Result<String, String> {

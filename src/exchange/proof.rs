@@ -45,6 +45,38 @@ pub fn proof(record: &Record, rules: &str, options: Options) -> Result<String, S
     if any { Ok(out) } else { Err("the record has no SLO with events and alerts".to_owned()) }
 }
 
+/// What the test cannot show, for people: alerts that fired too near the record's end to be looked
+/// at, or none at all, so that silence is all it asks for.
+pub fn unproven(record: &Record, options: Options) -> Vec<String> {
+    let interval = options.interval.max(1);
+    let mut told = Vec::new();
+    let mut fired = false;
+    for series in &record.slos {
+        let end = series.sums.last().map_or(0, |[second, ..]| *second);
+        for severity in [Severity::Page, Severity::Ticket] {
+            let tiers: Vec<&RecordedTier> =
+                series.tiers.iter().filter(|tier| tier.severity == severity.label()).collect();
+            if tiers.iter().all(|tier| tier.fired.is_empty()) {
+                continue;
+            }
+            fired = true;
+            if !moments(&tiers, interval, end, LOOKS).iter().any(|(_, firing, _)| *firing) {
+                told.push(format!(
+                    "the {} on {} fired for less than twice {} within the record: the test does \
+                     not ask for it; record for longer, or give a shorter --interval",
+                    severity.label(),
+                    series.name,
+                    show_duration(std::time::Duration::from_secs(interval))
+                ));
+            }
+        }
+    }
+    if !fired {
+        told.push("no alert fired in this drill: the test asks for silence only".to_owned());
+    }
+    told
+}
+
 fn test(
     out: &mut String,
     series: &Series,
@@ -217,6 +249,25 @@ mod tests {
         // Not at 100 and 200, where it changes.
         let want = [(0, false), (90, false), (110, true), (190, true), (210, false), (300, false)];
         assert_eq!(at, [&want[..], &[(400, false)]].concat());
+    }
+
+    #[test]
+    fn what_is_not_shown_is_told() {
+        let told = |fired, end| {
+            let page = RecordedTier { severity: "page".to_owned(), ..tier(fired) };
+            let series = Series {
+                name: "pay".to_owned(),
+                sums: vec![[0, 0, 0], [end, 100, 10]],
+                tiers: vec![page],
+                ..Series::default()
+            };
+            let record = Record { slos: vec![series], ..Record::default() };
+            unproven(&record, Options { interval: 60, shape: None }).join("\n")
+        };
+        assert_eq!(told(vec![(100, None)], 220), "");
+        assert_eq!(told(vec![(100, None), (500, Some(510))], 700), "");
+        assert!(told(vec![(100, None)], 219).starts_with("the page on pay fired for less than"));
+        assert!(told(Vec::new(), 400).starts_with("no alert fired"));
     }
 
     #[test]
