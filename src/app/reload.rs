@@ -223,6 +223,9 @@ impl Reloader {
             for line in &report.changes.widened {
                 tracing::warn!("widened: {line}");
             }
+            for line in &report.overrides_cleared {
+                tracing::warn!("override cleared: {line}");
+            }
         }
         let restart = &report.changes.needs_restart;
         if read && matches!(report.result, Outcome::Applied | Outcome::Unchanged) {
@@ -255,7 +258,8 @@ impl Reloader {
                 || (read && !restart.is_empty())
                 || was_wrong == Some(Outcome::Rejected)
                 || was_wrong == Some(Outcome::Held);
-            if news {
+            // Who sets a key is told by the answer; the files are as right as they were.
+            if news && (read || report.result != Outcome::Rejected) {
                 standing.last = Some(report.clone());
             }
         });
