@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use backburn::report::budgets::{
-    Alerts, AtTheEnd, Budget, Composite, Confidence, Firing, Light, Tier,
+    Alerts, AtTheEnd, Budget, Collateral, Composite, Confidence, Firing, Light, Tier,
 };
 use backburn::report::view::{
     Consumed, Events, Fault, Halt, Hits, Note, Operations, Override, Pending, Phase, PhaseCounts,
@@ -149,6 +149,12 @@ fn burning_injected() -> View {
 fn burning_organic() -> View {
     let mut view = healthy();
     view.slos[0] = pay([0, 0, 21], [0, 0, 118], [0, 0, 143]);
+    view.slos[0].collateral = Some(Collateral {
+        events: 138.0,
+        low_events: 121.3,
+        high_events: 143.0,
+        compared_with: "baseline".to_owned(),
+    });
     view
 }
 
@@ -164,11 +170,16 @@ fn exhausted() -> View {
 /// The golden drill G2 of the design on one SLO; a ticket on the other.
 fn paged() -> View {
     let mut view = burning_injected();
-    let firing = |after: u64, resolved: Option<u64>| Firing {
-        at: "2026-11-22T14:16:43Z".to_owned(),
+    (view.elapsed_seconds, view.recorded_seconds, view.requests) = (720.0, 720.0, 36_036);
+    view.faults[0].drill = Hits::new(20_743, 4_107);
+    view.faults[1].drill = Hits::new(20_743, 1_021);
+    let operations = &mut view.operations[0];
+    (operations.attempts, operations.operations, operations.recovered) = (20_743, 19_494, 1_094);
+    let start: jiff::Timestamp = "2026-11-22T14:06:00Z".parse().unwrap();
+    let firing = |after: u64| Firing {
+        at: (start + std::time::Duration::from_secs(after)).to_string(),
         after_seconds: after,
-        resolved_at: resolved.map(|_| "2026-11-22T14:22:34Z".to_owned()),
-        resolved_after_seconds: resolved,
+        ..Firing::default()
     };
     let tier = |name: &str, severity: &str, state: &str, fired| Tier {
         name: name.to_owned(),
@@ -185,7 +196,7 @@ fn paged() -> View {
         Budget { remaining_ratio: Some(0.975_198), more_drills: Some(39), ..Budget::default() };
     pay.alerts = Alerts {
         dialect: "sloth-28d".to_owned(),
-        tiers: vec![tier("page-quick", "page", "firing", vec![firing(643, None)])],
+        tiers: vec![tier("page-quick", "page", "firing", vec![firing(643)])],
         ..Alerts::default()
     };
     pay.forecasts.drill = Some(AtTheEnd {
@@ -201,11 +212,14 @@ fn paged() -> View {
         needed_events: None,
         least_events: None,
     };
+    let of = |count, bad| events(count, [bad, 0, 0], 0.01);
+    let fast = slo("pay-fast", 0.99, 720.0, of(500, 50), of(3_000, 300), of(36_000, 2_000));
+    view.slos[1] = planned(fast);
     let fast = &mut view.slos[1];
     fast.light = Light { colour: "amber".into(), word: "TICKET".into(), ..Light::default() };
     fast.alerts = Alerts {
         dialect: "pyrra".to_owned(),
-        tiers: vec![tier("ticket-slow", "ticket", "firing", vec![firing(300, Some(400))])],
+        tiers: vec![tier("ticket-slow", "ticket", "firing", vec![firing(300)])],
         ..Alerts::default()
     };
     view.composites = vec![Composite {

@@ -168,6 +168,10 @@ fn share(ratio: f64) -> String {
     words::budget_share(ratio).replace('<', "less than ")
 }
 
+fn left_of(ratio: f64) -> String {
+    words::budget_left(ratio).replace('<', "less than ")
+}
+
 fn is_gone(slo: &Slo) -> bool {
     slo.budget_consumed.ratio.is_some_and(|ratio| ratio >= 1.0)
         || slo.budget.remaining_ratio.is_some_and(|left| left <= 0.0)
@@ -285,7 +289,7 @@ fn at_the_end(slo: &Slo, end: &AtTheEnd) -> Option<Finding> {
     if end.high_ratio > limit(slo) {
         let most = match slo.budget.allowance_ratio {
             Some(most) => format!("{} is what it may burn", words::objective(most)),
-            None => format!("{} is what was left", share(1.0 - before)),
+            None => format!("{} is what was left", left_of(1.0 - before)),
         };
         let why = format!(
             "at its end the drill will have burned {low} to {high} of the budget of {name}, and {most}"
@@ -299,7 +303,7 @@ fn within_limits(slo: &Slo, end: &AtTheEnd, several: bool) -> Finding {
     let name = clean(&slo.name);
     let consumed = slo.budget_consumed.ratio.unwrap_or(0.0);
     let rest = (end.consumed_ratio - consumed).max(0.0);
-    let which = if several { ", which has the least to spare," } else { "" };
+    let which = if several { ", which can afford it least," } else { "" };
     let cost = if rest > 0.0 {
         format!("{} of its budget", share(rest))
     } else {
@@ -313,7 +317,7 @@ fn within_limits(slo: &Slo, end: &AtTheEnd, several: bool) -> Finding {
                 words::objective(most)
             )
         }
-        None => format!("{} of it is left", share(slo.budget.remaining_ratio.unwrap_or(1.0))),
+        None => format!("{} of it is left", left_of(slo.budget.remaining_ratio.unwrap_or(1.0))),
     };
     let unknown = match &end.faults_elsewhere[..] {
         [] => String::new(),
@@ -342,7 +346,7 @@ fn without_end(slo: &Slo) -> Finding {
             Finding::yes("lasts", SOON / left, why)
         }
         None => {
-            let left = share(slo.budget.remaining_ratio.unwrap_or(1.0));
+            let left = left_of(slo.budget.remaining_ratio.unwrap_or(1.0));
             Finding::yes(
                 "lasts",
                 0.0,
@@ -364,15 +368,15 @@ fn again(slo: &Slo, several: bool) -> Finding {
         return finding;
     }
     if slo.budget.more_drills == Some(0) {
-        let (cost, left) = (share(consumed), share(left));
+        let (cost, left) = (share(consumed), left_of(left));
         let why = format!("it cost {name} {cost} of its budget, and {left} is left");
         return Finding::no("unaffordable", 6, why);
     }
-    let which = if several { ", which has the least to spare," } else { "" };
+    let which = if several { ", which can afford it least," } else { "" };
     let cost = if consumed > 0.0 { share(consumed) } else { "nothing".to_owned() };
     let of = words::window(slo.window_seconds);
     let mut why =
-        format!("it cost {name}{which} {cost} of its {of} budget, and {} is left", share(left));
+        format!("it cost {name}{which} {cost} of its {of} budget, and {} is left", left_of(left));
     let paged =
         slo.alerts.tiers.iter().any(|tier| tier.severity == "page" && !tier.fired.is_empty());
     if paged {

@@ -1,6 +1,7 @@
 //! What an SLO's figures mean, in one word and in one sentence.
 
 use super::budgets::Light;
+use super::told;
 use super::view::{Slo, View};
 use super::words;
 
@@ -171,15 +172,18 @@ pub(super) fn bill(slo: &Slo, it: &str) -> String {
     }
 }
 
-/// Where the faults were, when all is organic and they were on other services: " (no fault hit
-/// it; payments was faulted)". Whether those services are behind this one is not known.
+/// Where the faults were, when all is organic and they were on other services, and whether it fared
+/// worse than before them: " (no fault hit it; payments was faulted, and 9 to 15 of the bad ones are
+/// beyond what baseline had)". Whether those services are behind this one is not known.
 pub(super) fn elsewhere(slo: &Slo, view: &View) -> String {
     let services = view.faulted_elsewhere(slo);
     if services.is_empty() || slo.organic == 0 || slo.organic < slo.bad {
         return String::new();
     }
     let were = if services.len() == 1 { "was" } else { "were" };
-    format!(" (no fault hit it; {} {were} faulted)", words::clean(&services.join(" and ")))
+    let services = words::clean(&services.join(" and "));
+    let compared = slo.collateral.as_ref().map_or(String::new(), told::compared);
+    format!(" (no fault hit it; {services} {were} faulted{compared})")
 }
 
 /// Whose fault a bad event was, in the order they are always told.

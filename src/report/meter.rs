@@ -378,7 +378,9 @@ fn slos(view: &View, canvas: &Canvas) -> Vec<Vec<Line>> {
             .plain("  ")
             .plain(bar(slo.drill().causes(), canvas));
         let mut text = sentence(slo, &name_of(slo, view), &elsewhere(slo, view));
-        let more = [told::afford(slo, "It"), told::outlook(slo), told::paged(slo)];
+        // A halted drill injects nothing more.
+        let outlook = (view.state != "halted").then(|| told::outlook(slo)).flatten();
+        let more = [told::afford(slo, &clean(&slo.name)), outlook, told::paged(slo)];
         for more in more.into_iter().flatten() {
             text.push(' ');
             text.push_str(&more);
@@ -425,9 +427,14 @@ fn row(label: &str, seen: Events, whole: bool) -> Vec<Line> {
     ]
 }
 
+/// A cell of a bar: injected, masked, organic.
+fn marks(canvas: &Canvas) -> [&'static str; 3] {
+    if canvas.unicode { ["█", "▒", "░"] } else { ["#", "%", "."] }
+}
+
 /// Bad events by cause as a bar: whose they are at a glance. Every cause there is has a cell.
 fn bar(counts: [u64; 3], canvas: &Canvas) -> String {
-    let marks = if canvas.unicode { ["█", "▒", "░"] } else { ["#", "%", "."] };
+    let marks = marks(canvas);
     let sum: u128 = counts.iter().map(|count| u128::from(*count)).sum();
     if sum == 0 {
         return String::new();
@@ -551,11 +558,15 @@ fn legend(view: &View, canvas: &Canvas) -> Vec<Line> {
     if view.slos.iter().all(|slo| slo.bad == 0) {
         return Vec::new();
     }
-    let text = if view.has_several_services() {
-        "injected: by backburn; masked: by both; organic: by the service itself, which \
-         includes what it made of faults in the services behind it"
+    let [injected, masked, organic] = marks(canvas);
+    let behind = if view.has_several_services() {
+        ", which includes what it made of faults in the services behind it"
     } else {
-        "injected: by backburn; masked: by both; organic: by the service itself"
+        ""
     };
-    wrap(Line::of("  "), text, canvas.columns, 2).into_iter().map(Line::faint).collect()
+    let text = format!(
+        "{injected} injected: by backburn; {masked} masked: by both; {organic} organic: by the \
+         service itself{behind}; at this rate: the last minute's"
+    );
+    wrap(Line::of("  "), &text, canvas.columns, 2).into_iter().map(Line::faint).collect()
 }

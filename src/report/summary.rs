@@ -75,15 +75,17 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
         thousands(slo.total),
         words::objective(slo.objective)
     ));
+    let aside = elsewhere(slo, view);
     if slo.bad > 0 {
-        let aside = elsewhere(slo, view);
         // What a faulted service behind it made it do is organic, and hardly its own.
         let whose = if aside.is_empty() { whose(slo) } else { ", all organic".to_owned() };
         lines.push(format!("      {} bad{whose}{aside}", thousands(slo.bad)));
     }
     let budget = format!("the {} budget", words::window(slo.window_seconds));
     lines.push(format!("      cost {}", bill(slo, &budget)));
-    let said = [told::basis(slo), slo.collateral.as_ref().and_then(told::collateral)];
+    // The aside has said it already.
+    let collateral = slo.collateral.as_ref().filter(|_| aside.is_empty());
+    let said = [told::basis(slo), collateral.and_then(told::collateral)];
     let said = said.into_iter().flatten().chain(told::verdict(slo));
     lines.extend(said.chain(told::all_paged(slo)).map(|text| format!("      {text}")));
     for phase in &view.phases {

@@ -161,18 +161,36 @@ fn percent(ratio: f64) -> String {
 
 /// "about 175 of the organic ones (152 to 180) are collateral: more than in baseline".
 pub(super) fn collateral(collateral: &Collateral) -> Option<String> {
-    let round = |events: f64| thousands(events.max(0.0).round() as u64);
-    // Whatever may as well be none is not worth a word.
+    let [at, low, high] = beyond(collateral)?;
+    let before = clean(&collateral.compared_with);
+    Some(format!(
+        "about {at} of the organic ones ({low} to {high}) are collateral: beyond what {before} had"
+    ))
+}
+
+/// The same, of what no fault hit while a service that may be behind it was faulted: ", and 152 to
+/// 180 of the bad ones are beyond what baseline had".
+pub(super) fn compared(collateral: &Collateral) -> String {
+    let before = clean(&collateral.compared_with);
+    match beyond(collateral) {
+        Some([_, low, high]) if low == high => {
+            format!(", and {low} of the bad ones are beyond what {before} had")
+        }
+        Some([_, low, high]) => {
+            format!(", and {low} to {high} of the bad ones are beyond what {before} had")
+        }
+        None => format!(", and chance allows as much bad as in {before}"),
+    }
+}
+
+/// Events beyond what the comparison has, and between what they lie; `None`: they may as well be
+/// none.
+fn beyond(collateral: &Collateral) -> Option<[String; 3]> {
     if collateral.low_events.is_nan() || collateral.low_events < 0.5 {
         return None;
     }
-    Some(format!(
-        "about {} of the organic ones ({} to {}) are collateral: beyond what {} had",
-        round(collateral.events),
-        round(collateral.low_events),
-        round(collateral.high_events),
-        clean(&collateral.compared_with)
-    ))
+    let events = [collateral.events, collateral.low_events, collateral.high_events];
+    Some(events.map(|events| thousands(events.max(0.0).round() as u64)))
 }
 
 /// What the budget is taken to be, where it is not full before the drill and scaled to its traffic.

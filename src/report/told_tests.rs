@@ -170,5 +170,10 @@ fn what_went_wrong_besides() {
         collateral(&found).unwrap(),
         "about 175 of the organic ones (152 to 200) are collateral: beyond what baseline had"
     );
-    assert_eq!(collateral(&Collateral { low_events: 0.0, ..found }), None);
+    assert_eq!(compared(&found), ", and 152 to 200 of the bad ones are beyond what baseline had");
+    let one = Collateral { low_events: 199.6, ..found.clone() };
+    assert_eq!(compared(&one), ", and 200 of the bad ones are beyond what baseline had");
+    let none = Collateral { low_events: 0.0, ..found };
+    assert_eq!(collateral(&none), None);
+    assert_eq!(compared(&none), ", and chance allows as much bad as in baseline");
 }

@@ -99,6 +99,16 @@ pub fn budget_share(ratio: f64) -> String {
     }
 }
 
+/// What is left of a budget, rounded down: what 0.02 % were spent of is `99.98%`, not `99.9%`.
+pub fn budget_left(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    match percent {
+        // So little is gone that a share without decimals of its own would say ten times as much.
+        99.9..100.0 => format!("{:.2}%", (percent * 100.0).floor() / 100.0),
+        _ => budget_share(ratio),
+    }
+}
+
 /// A share of a budget and the parts it is made of, rounded so that the parts still add up to it
 /// (largest remainders first): 0.314 % = 0.289 % + 0.025 % reads 0.31, 0.29, 0.02.
 pub fn budget_parts<const N: usize>(total: f64, parts: [f64; N]) -> (String, [String; N]) {
@@ -287,6 +297,13 @@ mod tests {
         assert_eq!(budget_share(0.9996), "99.9%");
         assert_eq!(budget_share(1.32), "132%");
         assert_eq!(budget_share(f64::NAN), "?");
+        assert_eq!(budget_left(0.999_8), "99.98%");
+        assert_eq!(budget_left(0.999_999), "99.99%");
+        assert_eq!(budget_left(0.992), "99.2%");
+        assert_eq!(budget_left(0.975_198), "97.5%");
+        assert_eq!(budget_left(1.0), "100%");
+        assert_eq!(budget_left(-0.2), "0%");
+        assert_eq!(budget_left(f64::NAN), "?");
         assert_eq!(burn(69.4), "69x");
         assert_eq!(burn(2.5), "2.5x");
         assert_eq!(burn(0.37), "0.4x");
