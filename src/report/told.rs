@@ -179,7 +179,7 @@ pub(super) fn compared(collateral: &Collateral) -> String {
         Some([_, low, high]) => {
             format!(", and {low} to {high} of the bad ones are beyond what {before} had")
         }
-        None => format!(", and chance allows as much bad as in {before}"),
+        None => format!(", and no more went bad than in {before}, but for chance"),
     }
 }
 

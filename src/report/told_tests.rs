@@ -175,5 +175,5 @@ fn what_went_wrong_besides() {
     assert_eq!(compared(&one), ", and 200 of the bad ones are beyond what baseline had");
     let none = Collateral { low_events: 0.0, ..found };
     assert_eq!(collateral(&none), None);
-    assert_eq!(compared(&none), ", and chance allows as much bad as in baseline");
+    assert_eq!(compared(&none), ", and no more went bad than in baseline, but for chance");
 }
