@@ -119,6 +119,20 @@ fn a_golden_drill_through_the_ledger() {
     assert_eq!((points.len(), points[720].1), (1_021, Totals { n: 14_400, bad: 1_200 }));
 }
 
+/// The golden drill G1, which comes to 93 % of a page and to 1.86 %, and then nobody asks any more:
+/// its mean rate is what it was.
+#[test]
+fn waiting_after_the_traffic_costs_nothing() {
+    let mut drill = Drill::new(&format!("{SLO}allowance = \"2%\"\n"));
+    let mut seen = drill.run(120, 20, 0, 0);
+    seen.extend(drill.run(300, 19, 1, 0));
+    seen.extend(drill.run(300, 18, 2, 0));
+    seen.extend(drill.run(200, 0, 0, 0));
+    assert!(seen.is_empty(), "{seen:?}");
+    let figures = drill.watch.figures("up").unwrap();
+    assert_eq!((figures.seconds, figures.span), (920, 720));
+}
+
 #[test]
 fn the_allowance_is_told_once_until_it_is_changed() {
     let with = |allowance: &str| format!("{SLO}allowance = \"{allowance}\"\nwindow = \"1h\"\n");
