@@ -46,5 +46,6 @@ mod terminal;
 mod timeouts;
 mod tls;
 mod tunnels;
+mod uploads;
 mod upstream;
 mod views;

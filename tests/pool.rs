@@ -2,7 +2,7 @@
 //! a connection, and whichever address it is found at.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::gateway::{SLO, answers, connect, read};
@@ -50,40 +50,6 @@ fn answers_nobody_asked_for() {
         }
         assert_eq!(events(&proxy, "outcome=\"good\""), 6);
     }
-}
-
-/// A service that has read enough says so and closes, with most of the upload unread: its answer is
-/// what the caller sees.
-#[test]
-fn an_answer_in_the_middle_of_an_upload() {
-    let (seen, was_seen) = std::sync::mpsc::channel::<()>();
-    let was_seen = std::sync::Mutex::new(was_seen);
-    let url = service(move |mut stream| {
-        let Some(_) = head(&mut stream) else { return };
-        let answer =
-            b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
-        stream.write_all(answer).unwrap();
-        let _ = stream.shutdown(Shutdown::Write);
-        // Reads no more, and is gone once its answer has been seen.
-        let _ = was_seen.lock().unwrap().recv_timeout(crate::support::PATIENCE);
-    });
-    let proxy = proxy(SLO, &url, &[]);
-    for size in [10_usize, 100_000, 8 << 20] {
-        let mut stream = connect(&proxy);
-        let head = format!("POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut sending = stream.try_clone().unwrap();
-        let sender = std::thread::spawn(move || {
-            let _ = sending.write_all(&vec![b'x'; size]);
-        });
-        let (text, _) = read(&mut stream, |text| !answers(text).is_empty());
-        assert_eq!(answers(&text), [413], "{size}: {text:?}");
-        seen.send(()).unwrap();
-        drop(stream);
-        sender.join().unwrap();
-    }
-    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
-    assert_eq!(events(&proxy, "outcome=\"good\""), 3);
 }
 
 fn names_itself(address: &str) -> impl Fn(TcpStream) + Send + Sync + use<> {

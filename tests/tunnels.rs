@@ -196,8 +196,12 @@ fn a_tunnel_of_another_protocol() {
     }
     let proxy =
         faulted("inject.abort = { how = \"garbage\", at = \"body\", after = \"2B\" }", &upstream);
-    let (seen, _) = read_all(&mut switched(&proxy, b"0123"));
-    assert!(seen.starts_with(b"01\x00\xff\xfebackburn garbage"), "{seen:?}");
+    // A caller that is still sending gets to see it, and to say what it makes of it.
+    let mut stream = switched(&proxy, &vec![b'x'; 1 << 20]);
+    let (seen, end) = read_all(&mut stream);
+    assert!(seen.starts_with(b"xx\x00\xff\xfebackburn garbage"), "{seen:?}");
+    assert_eq!(end, None);
+    stream.write_all(b"x").unwrap();
     for skipped in ["truncate = { after.messages = 1 }", "corrupt = { flip = \"100%\" }"] {
         let proxy = faulted(&format!("inject.{skipped}"), &upstream);
         let mut stream = switched(&proxy, b"");

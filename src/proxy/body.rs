@@ -111,6 +111,16 @@ impl RequestBody {
     }
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.upload.is_some()
+            && let Payload::Stream(inflow) = std::mem::replace(&mut self.payload, Payload::Empty)
+        {
+            inflow.is_left();
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;

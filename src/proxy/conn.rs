@@ -5,7 +5,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -123,7 +124,7 @@ pub struct Socket {
 pub struct Presence(Rc<Conn>);
 
 impl Presence {
-    pub fn conn(&self) -> &Conn {
+    pub fn conn(&self) -> &Rc<Conn> {
         &self.0
     }
 }
@@ -242,6 +243,16 @@ impl Conn {
         }
     }
 
+    /// Says at once, on the wire itself, what closing it was to say, and nothing after it.
+    pub fn spoil(&self) {
+        if let Some(socket) = &self.socket
+            && self.flags.garbage.replace(false)
+        {
+            let _ = socket.as_ref().try_write(GARBAGE);
+            let _ = SockRef::from(socket.as_ref()).shutdown(Shutdown::Write);
+        }
+    }
+
     /// Ready when all that was handed to hyper before the first call has reached the kernel: an
     /// error from a body makes hyper drop what it still holds.
     pub fn poll_flushed(&self, ticket: &mut Option<u64>, context: &mut Context<'_>) -> Poll<()> {
@@ -285,6 +296,10 @@ impl Conn {
     /// It speaks HTTP/2: a byte is not the beginning of a request.
     pub fn multiplexed(&self) {
         self.flags.multiplexed.set(true);
+    }
+
+    pub fn is_multiplexed(&self) -> bool {
+        self.flags.multiplexed.get()
     }
 
     /// It is no longer HTTP: silence is nobody's fault.
@@ -439,13 +454,11 @@ impl Conn {
 impl Drop for Conn {
     fn drop(&mut self) {
         self.has_written();
+        self.spoil();
         if let Some(socket) = self.socket.take() {
             if self.flags.reset.get() {
                 // Fails only when the socket is dead already.
                 let _ = socket.as_ref().set_zero_linger();
-            }
-            if self.flags.garbage.get() {
-                let _ = socket.as_ref().try_write(GARBAGE);
             }
             // The half's own drop would send FIN first; closing the descriptor is enough.
             socket.forget();
@@ -550,6 +563,6 @@ impl AsyncWrite for Socket {
         if self.conn.flags.reset.get() || self.conn.flags.garbage.get() {
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(socket2::SockRef::from(self.stream()).shutdown(std::net::Shutdown::Write))
+        Poll::Ready(SockRef::from(self.stream()).shutdown(Shutdown::Write))
     }
 }

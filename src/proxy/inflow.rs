@@ -8,10 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::admit::filter_trailers;
+use super::conn::Presence;
 use super::sweep::{Sweep, Watch};
+
+/// Most of a body that is read when its answer is out already; the connection ends with more.
+const LEFT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why a body ended before its end.
 #[derive(Debug)]
@@ -63,6 +68,11 @@ pub struct Inflow {
     stall: Stall,
     /// Of a caller's body.
     upload: Option<Rc<Upload>>,
+    /// Of a caller's body: what comes on its connection is not the next request yet, whatever has
+    /// become of the answer.
+    presence: Option<Presence>,
+    /// The caller sends nothing before it is told to, which the first look at the body does.
+    waits_for_leave: bool,
 }
 
 /// A wait for the next piece of a body.
@@ -97,10 +107,12 @@ impl Stall {
 }
 
 impl Inflow {
-    /// A caller's body, which must not be empty. `answer`: the wait for the answer's head;
-    /// `stall`: how long the caller may pause (`None`: for ever).
+    /// A caller's body, which must not be empty. `expects_continue`: it waits to be told to send it;
+    /// `answer`: the wait for the answer's head; `stall`: how long the caller may pause (`None`:
+    /// for ever).
     pub fn of_caller(
         incoming: Incoming,
+        (presence, expects_continue): (Presence, bool),
         sweep: &Rc<Sweep>,
         answer: &Rc<Watch>,
         stall: Option<Duration>,
@@ -112,17 +124,55 @@ impl Inflow {
             answer: Rc::clone(answer),
         });
         let stall = stall.map_or(Stall::Endless, |limit| Stall::Idle(Rc::clone(sweep), limit));
-        let shared = Some(Rc::clone(&upload));
-        let inflow =
-            Self { incoming, first: None, ended: false, trailers: true, stall, upload: shared };
+        let inflow = Self {
+            incoming,
+            first: None,
+            ended: false,
+            trailers: true,
+            stall,
+            upload: Some(Rc::clone(&upload)),
+            presence: Some(presence),
+            waits_for_leave: expects_continue,
+        };
         (inflow, upload)
+    }
+
+    /// Reads on what of a caller's body nobody wants any more: the answer came before its end, and
+    /// the caller has been told nothing of closing the connection. On HTTP/2 the stream alone is
+    /// over.
+    pub fn is_left(mut self) {
+        let broken = self.upload.take().is_none_or(|upload| upload.broken().is_some());
+        let conn = self.presence.as_ref().map(Presence::conn).filter(|conn| !conn.is_multiplexed());
+        let Some(conn) = conn.map(Rc::clone) else { return };
+        if broken || self.waits_for_leave || self.is_end_stream() {
+            return;
+        }
+        tokio::task::spawn_local(async move {
+            let mut left = LEFT_BYTES;
+            while let Some(frame) = self.frame().await {
+                let length = frame.ok().map(|frame| frame.data_ref().map_or(0, Bytes::len));
+                let Some(rest) = length.and_then(|length| left.checked_sub(length)) else {
+                    return conn.linger_on_close();
+                };
+                left = rest;
+            }
+        });
     }
 
     /// A service's answer. `stall`: the wait for its next piece (`None`: it may take for ever);
     /// `trailers`: the caller asked for them.
     pub fn of_service(incoming: Incoming, stall: Option<Rc<Watch>>, trailers: bool) -> Self {
         let stall = stall.map_or(Stall::Endless, Stall::Watched);
-        Self { incoming, first: None, ended: false, trailers, stall, upload: None }
+        Self {
+            incoming,
+            first: None,
+            ended: false,
+            trailers,
+            stall,
+            upload: None,
+            presence: None,
+            waits_for_leave: false,
+        }
     }
 
     /// Waits for the first piece: a body that is malformed from its start need go no further. What
@@ -181,6 +231,7 @@ impl Body for Inflow {
         if this.ended {
             return Poll::Ready(None);
         }
+        this.waits_for_leave = false;
         match Pin::new(&mut this.incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.stall.moves();

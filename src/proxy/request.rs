@@ -189,7 +189,8 @@ async fn serve(
     } else {
         // A gRPC caller may stream, and pause for as long as it likes.
         let stall = (!grpc).then_some(timeouts.body_stall);
-        let (mut inflow, upload) = Inflow::of_caller(body, &worker.sweep, &watch, stall);
+        let from = (conn.enter(), seen.has(Glance::EXPECT));
+        let (mut inflow, upload) = Inflow::of_caller(body, from, &worker.sweep, &watch, stall);
         if chunked && inflow.begins().await.is_err() {
             let reason = upload.broken().unwrap_or("bad_request_body");
             return Ok(own::broken_by_caller(exchange, &caller, reason));
@@ -242,7 +243,8 @@ async fn serve(
             }
             // So that a caller that is still sending sees the answer.
             if let Some(unsent) = unsent {
-                Box::pin(act::drain(unsent.into_body(), false)).await;
+                let expects_continue = seen.has(Glance::EXPECT);
+                Box::pin(act::drain(unsent.into_body(), expects_continue)).await;
             }
             return Ok(own::unanswered(exchange, &caller, &trouble, faults.as_deref()));
         }

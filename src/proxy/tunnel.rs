@@ -246,10 +246,14 @@ impl Passage<'_> {
                 let _ = say_goodbye(from, to, frames, code).await;
             }
             self.conn.close_with(how);
-            if how == How::Close {
-                let _ = to.shutdown().await;
+            match how {
+                How::Garbage => self.conn.spoil(),
+                How::Reset => return (End::Destroyed, false),
+                How::Close | How::Hang { .. } => {
+                    let _ = to.shutdown().await;
+                }
             }
-            return (End::Destroyed, how == How::Close);
+            return (End::Destroyed, true);
         }
     }
 

@@ -1,0 +1,120 @@
+//! Callers' bodies that outlive their answers: a service may answer before it has read them.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use crate::gateway::{OK, SLO, answers, connect, read};
+use crate::support::proxy;
+use crate::upstream::{events, head, service};
+
+/// A service that has read enough says so and closes, with most of the upload unread: its answer is
+/// what the caller sees.
+#[test]
+fn an_answer_in_the_middle_of_an_upload() {
+    let (seen, was_seen) = std::sync::mpsc::channel::<()>();
+    let was_seen = std::sync::Mutex::new(was_seen);
+    let url = service(move |mut stream| {
+        let Some(_) = head(&mut stream) else { return };
+        let answer =
+            b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+        stream.write_all(answer).unwrap();
+        let _ = stream.shutdown(Shutdown::Write);
+        // Reads no more, and is gone once its answer has been seen.
+        let _ = was_seen.lock().unwrap().recv_timeout(crate::support::PATIENCE);
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    for size in [10_usize, 100_000, 8 << 20] {
+        let mut stream = connect(&proxy);
+        let head = format!("POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut sending = stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            let _ = sending.write_all(&vec![b'x'; size]);
+        });
+        let (text, _) = read(&mut stream, |text| !answers(text).is_empty());
+        assert_eq!(answers(&text), [413], "{size}: {text:?}");
+        seen.send(()).unwrap();
+        drop(stream);
+        sender.join().unwrap();
+    }
+    proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+    assert_eq!(events(&proxy, "outcome=\"good\""), 3);
+}
+
+/// The answer to what was asked last, alone.
+fn answered(stream: &mut TcpStream, what: &str) {
+    let (text, closed) = read(stream, |text| !answers(text).is_empty());
+    assert!(!closed && answers(&text) == [200], "{what}: {text:?}");
+}
+
+/// A caller whose answer comes before its body is out keeps its connection, whatever the service
+/// does with its own: nothing was said about closing it.
+#[test]
+fn an_answer_before_the_body() {
+    for closes in [true, false] {
+        let url = service(move |mut stream| {
+            while let Some(head) = head(&mut stream) {
+                if closes && head.starts_with("POST") {
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+                    let _ = stream.write_all(answer);
+                    return;
+                }
+                let _ = stream.write_all(OK);
+                if head.starts_with("POST") {
+                    let _ = stream.read_exact(&mut [0; 4]);
+                }
+            }
+        });
+        let proxy = proxy(SLO, &url, &[]);
+        let mut stream = connect(&proxy);
+        for (length, body) in [("Content-Length: 4", "body"), ("Transfer-Encoding: chunked", "")] {
+            let what = format!("{length}, the service closes: {closes}");
+            if body.is_empty() && !closes {
+                // It would have to read chunks.
+                continue;
+            }
+            // The first chunk tells that they are chunks.
+            let first = if body.is_empty() { "1\r\nb\r\n" } else { "" };
+            let rest = if body.is_empty() { "3\r\nody\r\n0\r\n\r\n" } else { body };
+            let post = format!("POST / HTTP/1.1\r\nHost: t\r\n{length}\r\n\r\n{first}");
+            stream.write_all(post.as_bytes()).unwrap();
+            answered(&mut stream, &what);
+            stream.write_all(rest.as_bytes()).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+            answered(&mut stream, &what);
+        }
+        let asked = if closes { 4 } else { 2 };
+        proxy.until("counted", |_| events(&proxy, "outcome=\"good\"") == asked);
+        assert_eq!(events(&proxy, ""), asked);
+        assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
+    }
+}
+
+/// What is left of a body is no head that does not come to its end.
+#[test]
+fn a_body_that_outlives_its_answer() {
+    let url = service(|mut stream| {
+        while let Some(head) = head(&mut stream) {
+            stream.write_all(OK).unwrap();
+            if head.starts_with("POST") {
+                stream.read_exact(&mut [0; 4]).unwrap();
+            }
+        }
+    });
+    let scenario = format!("[proxy.timeouts]\nrequest_head = \"300ms\"\n{SLO}");
+    let proxy = proxy(&scenario, &url, &[]);
+    let mut stream = connect(&proxy);
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n").unwrap();
+    answered(&mut stream, "first");
+    for piece in ["bo", "dy"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        // Longer than a head may take.
+        std::thread::sleep(Duration::from_millis(1200));
+    }
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    answered(&mut stream, "second");
+    assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
+    assert_eq!(events(&proxy, "outcome=\"good\""), 2);
+}
