@@ -9,7 +9,7 @@ use crate::support::proxy;
 use crate::upstream::{events, head, service};
 
 /// A service that has read enough says so and closes, with most of the upload unread: its answer is
-/// what the caller sees.
+/// what the caller sees, whether it looks for it while it sends or afterwards.
 #[test]
 fn an_answer_in_the_middle_of_an_upload() {
     let (seen, was_seen) = std::sync::mpsc::channel::<()>();
@@ -24,22 +24,25 @@ fn an_answer_in_the_middle_of_an_upload() {
         let _ = was_seen.lock().unwrap().recv_timeout(crate::support::PATIENCE);
     });
     let proxy = proxy(SLO, &url, &[]);
-    for size in [10_usize, 100_000, 8 << 20] {
+    let sizes = [(10_usize, true), (100_000, true), (8 << 20, true), (8 << 20, false)];
+    for (size, reads_meanwhile) in sizes {
         let mut stream = connect(&proxy);
         let head = format!("POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let mut sending = stream.try_clone().unwrap();
-        let sender = std::thread::spawn(move || {
-            let _ = sending.write_all(&vec![b'x'; size]);
-        });
+        let mut sender = Some(std::thread::spawn(move || sending.write_all(&vec![b'x'; size])));
+        if !reads_meanwhile {
+            sender.take().unwrap().join().unwrap().unwrap();
+        }
         let (text, _) = read(&mut stream, |text| !answers(text).is_empty());
         assert_eq!(answers(&text), [413], "{size}: {text:?}");
         seen.send(()).unwrap();
         drop(stream);
-        sender.join().unwrap();
+        // It may have been kept from sending all by now.
+        let _ = sender.map(|sender| sender.join().unwrap());
     }
     proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
-    assert_eq!(events(&proxy, "outcome=\"good\""), 3);
+    assert_eq!(events(&proxy, "outcome=\"good\""), 4);
 }
 
 /// The answer to what was asked last, alone.
