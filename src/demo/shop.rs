@@ -4,6 +4,9 @@
 //! back to "pay later". So a fault at payments is not the same fault at checkout, and the
 //! difference is what a drill shows. Where a scenario has more services, checkout stands in for
 //! those that shoppers look things up in and that send them mail.
+//!
+//! What is sent to it is read before it answers, wanted or not: a connection whose request is not
+//! read to its end would be closed behind the answer, under the next request.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -116,6 +119,7 @@ async fn pay(
     State(shop): State<Arc<Checkout>>,
     Path(cart): Path<String>,
     Query(query): Query<HashMap<String, String>>,
+    _: Bytes,
 ) -> Response {
     let order = shop.orders.fetch_add(1, Ordering::Relaxed) + 1;
     let key = format!("order-{order}");
@@ -165,7 +169,7 @@ async fn charge(shop: &Checkout, key: &str, cart: &str) -> Result<u16, Lost> {
 
 /// The service's own failures: every 20th answer is a 500, by a counter, so that a test can count
 /// on them.
-async fn flaky(State(shop): State<Arc<Checkout>>) -> Response {
+async fn flaky(State(shop): State<Arc<Checkout>>, _: Bytes) -> Response {
     let n = shop.flaky.fetch_add(1, Ordering::Relaxed) + 1;
     if n.is_multiple_of(FLAKY_EVERY) {
         (StatusCode::INTERNAL_SERVER_ERROR, "the service's own failure\n").into_response()
@@ -179,7 +183,7 @@ struct SlowQuery {
     ms: Option<u64>,
 }
 
-async fn slow(Query(query): Query<SlowQuery>) -> &'static str {
+async fn slow(Query(query): Query<SlowQuery>, _: Bytes) -> &'static str {
     let wait = Duration::from_millis(query.ms.unwrap_or(1000)).min(MAX_SLOW);
     tokio::time::sleep(wait).await;
     "at last\n"
@@ -275,7 +279,7 @@ fn payments_router(state: Arc<Payments>) -> Router {
         .with_state(state)
 }
 
-async fn charges(State(payments): State<Arc<Payments>>, headers: HeaderMap) -> Response {
+async fn charges(State(payments): State<Arc<Payments>>, headers: HeaderMap, _: Bytes) -> Response {
     tokio::time::sleep(payments.takes).await;
     let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
     let Ok((charge, repeated)) = payments.charges.lock().map(|mut all| all.charge(key)) else {
