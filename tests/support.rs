@@ -52,6 +52,14 @@ pub(crate) struct Program {
     pub(crate) scratch: Scratch,
 }
 
+/// A hangup means to it what it does to a program by default, though whoever runs the tests may
+/// ignore it (`nohup` does).
+fn heeding_hangups() -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", BACKBURN]);
+    command
+}
+
 impl Program {
     /// `arguments` after the verb; `{dir}` stands for the program's own directory.
     pub(crate) fn start(verb: &str, arguments: &[&str]) -> Self {
@@ -60,7 +68,7 @@ impl Program {
     }
 
     pub(crate) fn start_in(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
-        Self::start_by(Command::new(BACKBURN), scratch, verb, arguments)
+        Self::start_by(heeding_hangups(), scratch, verb, arguments)
     }
 
     /// In circumstances of its own: `how` is a shell's line that ends in `exec "$0" "$@"`.
@@ -91,7 +99,7 @@ impl Program {
 
     /// Starts a verb and waits for nothing; what it says and prints goes to files.
     pub(crate) fn launch(scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
-        Self::launch_by(Command::new(BACKBURN), scratch, verb, arguments)
+        Self::launch_by(heeding_hangups(), scratch, verb, arguments)
     }
 
     fn launch_by(mut command: Command, scratch: Scratch, verb: &str, arguments: &[&str]) -> Self {
