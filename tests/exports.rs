@@ -175,6 +175,13 @@ fn a_proof_that_can_fail() {
     drill.scratch.file("faultless.yml", &faultless);
     let (fine, said) = promtool(scratch, &["test", "rules", "faultless.yml"]);
     assert!(!fine && said.contains("FAILED"), "{said}");
+    // All SLOs and all their alerts, as long as promtool's windows are.
+    for severity in [&["--severity", "page"][..], &[]] {
+        let text = export(scratch, &[&["alert-proof", "drill.json"], severity].concat());
+        drill.scratch.file("whole.yml", &text);
+        let (fine, said) = promtool(scratch, &["test", "rules", "whole.yml"]);
+        assert!(fine, "{severity:?}: {said}\n{text}");
+    }
 }
 
 /// A server of its own, ended with the test.
@@ -295,4 +302,9 @@ alerts.tiers.quick = { long = "10m", short = "1m", budget = "0.4%" }
         Duration::try_from(replayed.duration_since(jiff::Timestamp::UNIX_EPOCH)).unwrap();
     let apart = (first - replayed.as_secs_f64()).abs();
     assert!(apart <= 10.0, "Prometheus {first}, the replay {}", replayed.as_secs_f64());
+    // Of its histograms quantiles are to be had.
+    let buckets = "sum by (le) (http_server_request_duration_seconds_bucket)";
+    let median = prometheus.query(&format!("histogram_quantile(0.5, {buckets})"));
+    let median: f64 = median[0]["value"][1].as_str().unwrap().parse().unwrap();
+    assert!(median > 0.0 && median < 20.0, "{median}");
 }

@@ -140,7 +140,7 @@ struct Distribution<'a>(&'a Buckets);
 
 impl EncodeMetric for Distribution<'_> {
     fn encode(&self, mut encoder: prometheus_client::encoding::MetricEncoder<'_>) -> Encoded {
-        let edges = EDGES.iter().copied().chain([f64::MAX]);
+        let edges = EDGES.iter().copied().chain([f64::INFINITY]);
         let counts = self.0.counts.iter().copied().chain(std::iter::repeat(0));
         let buckets: Vec<(f64, u64)> = edges.zip(counts).collect();
         let count = self.0.counts.iter().sum();

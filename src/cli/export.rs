@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{args, client, exit, output};
 use crate::app::{Compiled, Source};
+use crate::budget::Severity;
 use crate::diagnostic::render;
 use crate::exchange::prometheus::Shape;
 use crate::exchange::proof::Options;
@@ -41,8 +42,9 @@ Examples:
 Examples:
   backburn export record > drill.json                       while the drill runs
   backburn export prometheus-rules scenario.toml > rules.yml
-  backburn export alert-proof drill.json --rules rules.yml > proof.yml
-  promtool test rules proof.yml")]
+  backburn export alert-proof drill.json --severity page > pages.yml
+  promtool test rules pages.yml
+  backburn export alert-proof drill.json --severity ticket > tickets.yml    takes promtool a minute")]
     AlertProof(ProofArgs),
 }
 
@@ -98,15 +100,25 @@ pub(super) struct ProofArgs {
     /// Whose rules they are [default: of each SLO its own].
     #[arg(long, env = "BACKBURN_DIALECT", value_name = "DIALECT")]
     dialect: Option<RulesOf>,
-    /// Between two samples, and two evaluations, in whole seconds.
+    /// Which alerts are proved [default: both]. Pages, whose windows are shorter, are looked at
+    /// every 15 s when they are by themselves.
+    #[arg(long, env = "BACKBURN_SEVERITY", value_name = "SEVERITY")]
+    severity: Option<AlertsOf>,
+    /// Between two samples, and two evaluations, in whole seconds [default: 15s, or as short as
+    /// promtool can do with the longest window: 1m for tickets over three days].
     #[arg(
         long,
         env = "BACKBURN_INTERVAL",
-        default_value = "15s",
         value_parser = args::duration,
         value_name = "DURATION"
     )]
-    interval: Duration,
+    interval: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AlertsOf {
+    Page,
+    Ticket,
 }
 
 pub(super) fn export(what: &Export) -> u8 {
@@ -163,13 +175,20 @@ fn plan(args: &ScenarioArgs) -> Option<Plan> {
 }
 
 fn alert_proof(args: &ProofArgs) -> Result<String, String> {
-    let interval = args.interval.as_secs();
-    if interval == 0 || args.interval.subsec_nanos() > 0 {
+    let fits = |interval: &Duration| interval.as_secs() > 0 && interval.subsec_nanos() == 0;
+    if args.interval.is_some_and(|interval| !fits(&interval)) {
         return Err("--interval takes whole seconds".to_owned());
     }
     let text = read(&args.record)?;
     let record = Record::read(&text)?;
-    let options = Options { interval, shape: args.dialect.map(RulesOf::shape) };
+    let options = Options {
+        severity: args.severity.map(|alerts| match alerts {
+            AlertsOf::Page => Severity::Page,
+            AlertsOf::Ticket => Severity::Ticket,
+        }),
+        interval: args.interval.map(|interval| interval.as_secs()),
+        shape: args.dialect.map(RulesOf::shape),
+    };
     let test = proof::proof(&record, &args.rules, options)?;
     for what in proof::unproven(&record, options) {
         output::say(&format!("warning: {what}"));

@@ -10,20 +10,77 @@ use crate::budget::{Dialect, Severity};
 use crate::units::show_duration;
 
 /// How the test looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Between two samples, and two evaluations, in seconds.
-    pub interval: u64,
+    /// Which alerts are asked for; both where `None`.
+    pub severity: Option<Severity>,
+    /// Between two samples, and two evaluations, in seconds. `None`: as short as promtool can do
+    /// with the longest window.
+    pub interval: Option<u64>,
     /// Whose rules are tested; of each SLO its own dialect's where `None`.
     pub shape: Option<Shape>,
+}
+
+/// promtool's tests fail at 10,000 samples a query, and a window may have one more at its edge.
+const MOST_SAMPLES: u64 = 9_900;
+/// Every evaluation looks at all samples of the longest window: its time grows with their square.
+/// Three days of minutes take a minute.
+const SAMPLES: u64 = 4_800;
+/// Intervals that people use, in seconds.
+const INTERVALS: [u64; 6] = [15, 30, 60, 120, 300, 600];
+
+impl Options {
+    /// The tiers of a series that are asked for.
+    fn tiers(self, series: &Series, severity: Severity) -> Vec<&RecordedTier> {
+        let asked = self.severity.is_none_or(|asked| asked == severity);
+        let tiers = series.tiers.iter().filter(|tier| asked && tier.severity == severity.label());
+        tiers.collect()
+    }
+
+    /// The longest window with the drill behind it, in seconds.
+    fn span(self, record: &Record) -> u64 {
+        let asked = record.slos.iter().flat_map(|series| {
+            let end = series.sums.last().map_or(0, |[second, ..]| *second);
+            let tiers = [Severity::Page, Severity::Ticket].map(|one| self.tiers(series, one));
+            tiers
+                .into_iter()
+                .flatten()
+                .map(move |tier| end.saturating_add(tier.long_window_seconds))
+        });
+        asked.max().unwrap_or(0)
+    }
+
+    /// Between two samples, in seconds.
+    ///
+    /// # Errors
+    /// An interval that promtool cannot do, for people.
+    pub fn interval(self, record: &Record) -> Result<u64, String> {
+        let span = self.span(record);
+        let Some(interval) = self.interval else {
+            let common = INTERVALS.into_iter().find(|interval| span / interval <= SAMPLES);
+            return Ok(common.unwrap_or(span / SAMPLES + 1));
+        };
+        let interval = interval.max(1);
+        if span / interval <= MOST_SAMPLES {
+            return Ok(interval);
+        }
+        let seconds = |seconds| show_duration(std::time::Duration::from_secs(seconds));
+        Err(format!(
+            "promtool takes 10,000 samples a query, and {} every {} are more: give an --interval \
+             of {} or more, or prove pages by themselves, whose windows are shorter (--severity page)",
+            seconds(span),
+            seconds(interval),
+            seconds(span / MOST_SAMPLES + 1)
+        ))
+    }
 }
 
 /// The test file; `rules`: the file of rules, as the test names it.
 ///
 /// # Errors
-/// What a record does not have, for people.
+/// What a record does not have, or promtool cannot do, for people.
 pub fn proof(record: &Record, rules: &str, options: Options) -> Result<String, String> {
-    let interval = options.interval.max(1);
+    let interval = options.interval(record)?;
     let mut out = format!(
         "# Proof from drill {}: the rules in {rules} fire when the drill's replay does.\n\
          # promtool test rules THIS_FILE\nrule_files:\n  - {}\nevaluation_interval: {interval}s\n\
@@ -34,28 +91,26 @@ pub fn proof(record: &Record, rules: &str, options: Options) -> Result<String, S
     let mut any = false;
     for series in record.slos.iter().filter(|series| series.sums.len() > 1) {
         for severity in [Severity::Page, Severity::Ticket] {
-            let tiers: Vec<&RecordedTier> =
-                series.tiers.iter().filter(|tier| tier.severity == severity.label()).collect();
+            let tiers = options.tiers(series, severity);
             if !tiers.is_empty() {
                 test(&mut out, series, &tiers, severity, interval, options.shape);
                 any = true;
             }
         }
     }
-    if any { Ok(out) } else { Err("the record has no SLO with events and alerts".to_owned()) }
+    if any { Ok(out) } else { Err("the record has no SLO with events and such alerts".to_owned()) }
 }
 
 /// What the test cannot show, for people: alerts that fired too near the record's end to be looked
 /// at, or none at all, so that silence is all it asks for.
 pub fn unproven(record: &Record, options: Options) -> Vec<String> {
-    let interval = options.interval.max(1);
+    let Ok(interval) = options.interval(record) else { return Vec::new() };
     let mut told = Vec::new();
     let mut fired = false;
     for series in &record.slos {
         let end = series.sums.last().map_or(0, |[second, ..]| *second);
         for severity in [Severity::Page, Severity::Ticket] {
-            let tiers: Vec<&RecordedTier> =
-                series.tiers.iter().filter(|tier| tier.severity == severity.label()).collect();
+            let tiers = options.tiers(series, severity);
             if tiers.iter().all(|tier| tier.fired.is_empty()) {
                 continue;
             }
@@ -63,10 +118,15 @@ pub fn unproven(record: &Record, options: Options) -> Vec<String> {
             if !moments(&tiers, interval, end, LOOKS).iter().any(|(_, firing, _)| *firing) {
                 told.push(format!(
                     "the {} on {} fired for less than twice {} within the record: the test does \
-                     not ask for it; record for longer, or give a shorter --interval",
+                     not ask for it; record for longer, or {}",
                     severity.label(),
                     series.name,
-                    show_duration(std::time::Duration::from_secs(interval))
+                    show_duration(std::time::Duration::from_secs(interval)),
+                    if options.severity.is_none() && severity == Severity::Page {
+                        "prove pages by themselves, in shorter intervals (--severity page)"
+                    } else {
+                        "give a shorter --interval"
+                    }
                 ));
             }
         }
@@ -262,12 +322,33 @@ mod tests {
                 ..Series::default()
             };
             let record = Record { slos: vec![series], ..Record::default() };
-            unproven(&record, Options { interval: 60, shape: None }).join("\n")
+            unproven(&record, Options { interval: Some(60), ..Options::default() }).join("\n")
         };
         assert_eq!(told(vec![(100, None)], 220), "");
         assert_eq!(told(vec![(100, None), (500, Some(510))], 700), "");
         assert!(told(vec![(100, None)], 219).starts_with("the page on pay fired for less than"));
         assert!(told(Vec::new(), 400).starts_with("no alert fired"));
+    }
+
+    #[test]
+    fn intervals_that_promtool_can_do() {
+        let of = |severity: &str, hours: u64| RecordedTier {
+            severity: severity.to_owned(),
+            long_window_seconds: hours * 3_600,
+            ..RecordedTier::default()
+        };
+        let tiers = vec![of("page", 6), of("ticket", 72)];
+        let series = Series { sums: vec![[0, 0, 0], [600, 9, 1]], tiers, ..Series::default() };
+        let record = Record { slos: vec![series], ..Record::default() };
+        let asked = |severity, interval| {
+            Options { severity, interval, ..Options::default() }.interval(&record)
+        };
+        assert_eq!(asked(None, None), Ok(60));
+        assert_eq!(asked(Some(Severity::Page), None), Ok(15));
+        assert_eq!(asked(Some(Severity::Page), Some(5)), Ok(5));
+        assert_eq!(asked(None, Some(30)), Ok(30));
+        let refused = asked(None, Some(15)).unwrap_err();
+        assert!(refused.contains("--interval of 27s or more"), "{refused}");
     }
 
     #[test]

@@ -351,7 +351,7 @@ proptest! {
         }] });
         for text in [record.to_string(), torn] {
             if let Ok(record) = record::Record::read(&text) {
-                let options = proof::Options { interval: 15, shape: None };
+                let options = proof::Options::default();
                 let _ = proof::proof(&record, "rules.yml", options);
             }
         }
