@@ -168,6 +168,7 @@ fn a_page_that_would_have_fired() {
         "backburn_slo_error_budget_remaining_ratio{slo=\"prod\",basis=\"absolute\"}",
         "backburn_slo_error_budget_remaining_ratio{slo=\"red\",basis=\"absolute\"} -0.3",
         "backburn_slo_time_to_exhaustion_seconds{slo=\"up\",bound=\"lower\"}",
+        "backburn_connections{protocol=\"http1\"}",
         "backburn_alert_pressure_ratio{slo=\"up\",tier=\"quick\"}",
         "backburn_drill_budget_consumed_ratio{slo=\"up\",cause=\"injected\",basis=\"scaled\"}",
     ] {
