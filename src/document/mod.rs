@@ -212,7 +212,15 @@ impl Value {
             Self::Named(keys) => format!("tables with names of yours: [{}]", keys.name),
             Self::Table(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => match keys.short {
                 Some(short) => format!("{}, or a table", short.expected()),
-                None if matches!(self, Self::Table(_)) => format!("a table: [{}]", keys.name),
+                None if matches!(self, Self::Table(_)) => {
+                    let needed = keys.keys.iter().filter(|key| key.required);
+                    let needed =
+                        needed.filter_map(|key| Some((key.name, key.value.samples().first()?)));
+                    let needed: Vec<String> =
+                        needed.map(|(name, sample)| format!("`{name} = {sample}`")).collect();
+                    let with = if needed.is_empty() { "" } else { " with " };
+                    format!("a table: [{}]{with}{}", keys.name, needed.join(" and "))
+                }
                 None => {
                     let names = keys.keys.iter().map(|key| format!("`{}`", key.name));
                     format!("a table with {}", names.collect::<Vec<_>>().join(", or "))
