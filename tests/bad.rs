@@ -76,7 +76,7 @@ fn a_service_for_files_that_name_none() {
         let alone = run(&[]);
         let said = String::from_utf8_lossy(&alone.stderr);
         assert_eq!(alone.status.code(), Some(2), "{said}");
-        assert!(said.contains("give --upstream URL"), "{said}");
+        assert!(said.contains("give `--upstream http://127.0.0.1:9000`"), "{said}");
         let given = run(&["--upstream", "http://127.0.0.1:9000"]);
         let said = String::from_utf8_lossy(&given.stderr);
         assert_eq!(given.status.code(), Some(0), "{said}");

@@ -67,6 +67,10 @@ slow = { severity = "ticket", long = "1h", budget = "0.1%" }
 objective = "99.9%"
 sli.availability = {}
 production = { rate = "400/s", consumed = "18%" }
+[slos.red]
+objective = "99.9%"
+sli.availability = {}
+production = { rate = "400/s", consumed = "130%" }
 [composites.both]
 of = ["up", "prod"]
 [[phases]]
@@ -142,6 +146,18 @@ fn a_page_that_would_have_fired() {
     assert!(number(&prod["budget"]["scaled_ratio"]) > 5.0 * bad / allowed);
     let left = number(&prod["budget"]["remaining_ratio"]);
     assert!((left - (1.0 - 0.18 - bad / allowed)).abs() < 1e-9, "{prod}");
+    // One that was overspent before the drill.
+    let red = drill.json("/api/v1/slos/red");
+    let left = number(&red["budget"]["remaining_ratio"]);
+    assert!((left - (1.0 - 1.3 - number(&red["bad"]) / allowed)).abs() < 1e-9, "{red}");
+    assert_eq!((&red["light"]["word"], &status["go_on"]["slo"]), (&json!("GONE"), &json!("red")));
+    let (_, words, _) = drill.backburn(&["status"]);
+    // It is broken into lines.
+    let words: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("red (130% of it was gone before the drill)."), "{words}");
+    let negative =
+        |word: &str| word.ends_with('%') && word.trim_start_matches('(').starts_with('-');
+    assert!(!words.split(' ').any(negative), "{words}");
     assert!(number(&status["composites"][0]["burn_rate"]) > 1.0);
     // The metrics say so too, and are as Prometheus wants them.
     assert_eq!(drill.metric("backburn_alert_firing", &["slo=\"up\"", "tier=\"slow\""]), 1);
@@ -150,7 +166,9 @@ fn a_page_that_would_have_fired() {
     for name in [
         "backburn_slo_burn_rate_ratio{slo=\"up\",window=\"20s\"}",
         "backburn_slo_error_budget_remaining_ratio{slo=\"prod\",basis=\"absolute\"}",
+        "backburn_slo_error_budget_remaining_ratio{slo=\"red\",basis=\"absolute\"} -0.3",
         "backburn_slo_time_to_exhaustion_seconds{slo=\"up\",bound=\"lower\"}",
+        "backburn_connections{protocol=\"http1\"}",
         "backburn_alert_pressure_ratio{slo=\"up\",tier=\"quick\"}",
         "backburn_drill_budget_consumed_ratio{slo=\"up\",cause=\"injected\",basis=\"scaled\"}",
     ] {

@@ -26,6 +26,7 @@ fn answer(case: &str) -> Vec<u8> {
         "status" | "chunked-status" => body = bad.into(),
         "page" => (body, kind) = (PAGE.into(), "text/html"),
         "version" => version = "1",
+        "names" => (kind, version) = ("text/plain", "secret"),
         "broken" => body.truncate(15),
         "long" => body = long("ok").into(),
         "long-status" => body = long("bad").into(),
@@ -270,5 +271,54 @@ fn streams_and_tunnels() {
     ] {
         proxy.until("both are counted", |proxy| sum(&counted(proxy, slo)) == 2);
         assert_eq!(counted(&proxy, slo), want, "{slo}");
+    }
+}
+
+/// The request log says which part of an objective an answer fails, by its key, and nothing of what
+/// the answer said.
+#[test]
+fn the_log_says_what_failed() {
+    let service = says_what_it_is_asked();
+    let log = "[sampling]\nfile = \"requests.jsonl\"\nrest = \"100%\"\n";
+    let mut proxy = proxy(&format!("{log}{OBJECTIVES}"), &service, &[]);
+    let cases = ["ok", "status", "page", "version", "broken", "none", "failed", "null", "names"];
+    for case in cases {
+        let mut stream = connect(&proxy);
+        let request = format!("GET /{case}/1 HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    proxy.signal("-INT");
+    assert_eq!(proxy.wait().0, Some(0));
+    let text = std::fs::read_to_string(proxy.scratch.0.join("requests.jsonl")).unwrap();
+    assert!(!text.contains("Sign in") && !text.contains("secret"), "{text}");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failed = |case: &str| {
+        let line = lines.iter().find(|line| line["path"] == format!("/{case}/1"));
+        line.unwrap()["failed"].clone()
+    };
+    for (case, want) in [
+        ("ok", Value::Null),
+        ("status", serde_json::json!({ "says": ["json_pointer"] })),
+        ("page", serde_json::json!({ "says": ["content_type"], "named": ["body_regex"] })),
+        (
+            "version",
+            serde_json::json!({
+                "says": ["header x-api-version"], "versioned": ["header x-api-version"]
+            }),
+        ),
+        ("broken", serde_json::json!({ "says": ["body_regex", "json_pointer: no JSON"] })),
+        // Nothing is asked of these.
+        ("none", Value::Null),
+        ("failed", Value::Null),
+        ("null", serde_json::json!({ "says": ["json_pointer"] })),
+        (
+            "names",
+            serde_json::json!({
+                "says": ["header x-api-version", "content_type"], "versioned": ["header x-api-version"]
+            }),
+        ),
+    ] {
+        assert_eq!(failed(case), want, "{case}: {text}");
     }
 }

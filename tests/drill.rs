@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Command;
 
-use crate::support::{BACKBURN, Holding, Program, Scratch, proxy, shop, status_of};
+use crate::support::{BACKBURN, Holding, Program, Scratch, proxy, proxy_under, shop, status_of};
 
 const HOLD: &str = "[faults.hold]\nroutes = [\"*\"]\ninject.latency = \"30s\"\n\
                     [slos.a]\nobjective = \"99%\"\nsli.availability = {}\n";
@@ -349,4 +349,44 @@ fn max_drill_ends_injection() {
     let request = b"GET /api/items HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
     assert_eq!(status_of(&crate::support::exchange(crate::support::host(&url), request)), 200);
     assert_eq!(proxy.json("/api/v1/status")["over"], true);
+}
+
+/// Of several instances, `--data` chooses one for every verb; `halt` is for all unless it is given.
+#[test]
+fn data_chooses_among_instances() {
+    let shop = shop();
+    let runtime = Scratch::new();
+    let runtime = runtime.0.to_str().unwrap();
+    let how = format!("export XDG_RUNTIME_DIR={runtime}; exec \"$0\" \"$@\"");
+    let [one, other] = [(); 2].map(|()| proxy_under(&how, HOLD, &shop.url("checkout"), &[]));
+    let data = |program: &Program| program.scratch.0.join(".backburn").display().to_string();
+    let verb = |arguments: &[&str]| {
+        // From where none of them is.
+        let mut command = Command::new(BACKBURN);
+        command.current_dir(runtime).env("XDG_RUNTIME_DIR", runtime).args(arguments);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stderr, output.stdout].concat()).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, said) = verb(&["pause"]);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.starts_with("several instances run; choose one with --admin-url, or"), "{said}");
+    for program in [&one, &other] {
+        let line = format!("--admin-url {}  --data {}  ", program.url("admin"), data(program));
+        assert!(said.contains(&line), "{said}");
+    }
+    let halted = |program: &Program| program.metric("backburn_halted", &[]) == 1;
+    let state = |program: &Program| program.json("/api/v1/status")["state"].take();
+    assert_eq!(verb(&["pause", "--data", &data(&one)]).0, Some(0));
+    assert_eq!([&one, &other].map(state), ["paused", "running"]);
+    let (code, said) = verb(&["status", "--json", "--data", &data(&other)]);
+    assert!(code == Some(0) && said.contains(&other.url("proxy")), "{said}");
+    assert_eq!(verb(&["reload", "--data", &data(&other)]).0, Some(0));
+    let (code, said) = verb(&["status", "--data", runtime]);
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.starts_with(&format!("no running instance found in {runtime};")), "{said}");
+    assert_eq!(verb(&["halt", "--data", &data(&one)]).0, Some(0));
+    assert_eq!([&one, &other].map(halted), [true, false]);
+    assert_eq!(verb(&["halt"]).0, Some(0));
+    assert_eq!([&one, &other].map(halted), [true; 2]);
 }

@@ -60,6 +60,7 @@ impl Writer {
                 "0s", "1ns", "999ns", "1us", "1ms", "250ms", "1s", "59s", "60s", "61s", "366d",
             ]),
             Value::Share => self.quoted(&["0%", "0.0000001%", "1%", "50%", "99.9999999%", "100%"]),
+            Value::Spent => self.quoted(&["0%", "99.9999999%", "130%", "1000000%", "1000001%"]),
             Value::Rate => self.quoted(&["0.000001/d", "1/h", "1/s", "1000000M/s", "1.2M/d"]),
             Value::Bytes => self.quoted(&["0B", "1B", "64KiB", "1MiB", "1024TiB", "2000TiB"]),
             Value::Bandwidth => self.quoted(&["8bit/s", "1B/s", "128TiB/s", "129TiB/s"]),

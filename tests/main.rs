@@ -13,6 +13,7 @@ mod bad;
 mod budget;
 mod clients;
 mod conformance;
+mod connections;
 mod correctness;
 mod delays;
 mod demo;

@@ -111,7 +111,7 @@ fn a_reload_says_what_it_does() {
     assert_eq!(report["widened"][1], "fault `slow` is new: 1% of all; waits 1ms", "{report}");
     assert_eq!(report["added"], json!(["fault `slow`"]));
     assert_eq!(report["changed"], json!(["name: t → u", "fault `broken`"]));
-    assert_eq!(report["needs_restart"], json!(["[safety]"]));
+    assert_eq!(report["needs_restart"], json!(["safety.max_drill"]));
     assert_eq!(report["generation"], 2);
     assert!(report["kept"].as_array().unwrap().contains(&json!("SLO `a`")));
 
@@ -131,6 +131,38 @@ fn a_reload_says_what_it_does() {
     assert_eq!(said.status.code(), Some(0));
     let text = String::from_utf8_lossy(&said.stderr).into_owned();
     assert_eq!(text.trim(), "nothing has changed", "{text}");
+}
+
+/// A change that only a restart can take is none that has not been made: it is named, by its keys.
+#[test]
+fn what_waits_for_a_restart_is_named() {
+    let edited = Edited::start(CALM, &[]);
+    let safety = "[safety]\nmax_drill = \"1h\"\nmax_faulted = \"50%\"\n";
+    edited.write(&format!("{}{safety}", CALM.replace("seed = 7\n", "seed = 77\n")));
+    let keys = ["safety.max_drill", "safety.max_faulted", "seed"];
+    let says = format!("changed, and not applied until a restart: {}", keys.join(", "));
+    // Also when the watch was faster; and it stays so.
+    for _ in 0..2 {
+        let (status, report) = edited.reload("");
+        assert_eq!((status, &report["result"]), (200, &json!("unchanged")), "{report}");
+        assert_eq!((&report["needs_restart"], &report["summary"]), (&json!(keys), &json!(says)));
+        let said = edited.backburn(&["reload"]);
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!((said.status.code(), text.trim()), (Some(0), says.as_str()));
+    }
+    let status = edited.proxy.json("/api/v1/status");
+    assert_eq!(status["reload"]["summary"], json!(says), "{status}");
+    // Beside what is applied.
+    edited.write(&broken("5%").replace("seed = 7\n", "seed = 77\n"));
+    let said = edited.backburn(&["reload"]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(text.contains("1 changed, 1 needs a restart\n"), "{text}");
+    assert!(text.contains("\n  restart  seed"), "{text}");
+    // As it was at the start.
+    edited.write(CALM);
+    edited.reload("");
+    let said = edited.backburn(&["reload"]);
+    assert_eq!(String::from_utf8_lossy(&said.stderr).trim(), "nothing has changed");
 }
 
 /// What widens waits, whoever asks, until it is accepted as it was shown.
@@ -312,11 +344,11 @@ fn an_override_accepts_and_rights_nothing() {
     set(6);
     assert!(edited.proxy.json("/api/v1/status")["pending"]["widens"].is_array());
     assert_eq!(edited.reload("{\"accept\": true}").1["result"], "applied");
-    // What needs a restart is said, though nothing has changed.
+    // What needs a restart is said, though nothing is applied.
     edited.write(&format!("{}{safety}max_drill = \"1h\"\n", broken("100%")));
     assert_eq!(edited.reload("").1["result"], "unchanged");
     let last = edited.proxy.json("/api/v1/status")["reload"].take();
-    assert_eq!(last["needs_restart"], json!(["[safety]"]), "{last}");
+    assert_eq!(last["needs_restart"], json!(["safety.max_drill"]), "{last}");
 }
 
 /// A thousand reloads under the load of an independent client: nothing is lost, nothing fails that

@@ -18,6 +18,7 @@ use super::AdminState;
 use crate::drill::control::Standing;
 use crate::drill::reload::Outcome;
 use crate::plan::Plan;
+use crate::proxy::open::{Open, Spoken};
 use crate::requests::Counts;
 use crate::sli::Snapshot;
 use crate::sli::series::EDGES;
@@ -32,6 +33,7 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         drill: state.control.drill_id().to_owned(),
         seed: state.control.seed(),
         held: state.live.held(),
+        open: Spoken::ALL.map(|what| (what.label(), connections(&state.open, what))),
         slos: state.live.view(crate::clock::now()).slos,
         reloads: state.reloads.standing(),
         logged: state.requests.iter().flat_map(|log| logged(&log.counts)).collect(),
@@ -61,6 +63,10 @@ pub(super) async fn metrics(State(state): State<Arc<AdminState>>, headers: Heade
         "text/plain; version=0.0.4; charset=utf-8"
     };
     ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+fn connections(workers: &[Open], what: Spoken) -> usize {
+    workers.iter().map(|open| open.count(what)).sum()
 }
 
 fn logged(counts: &Counts) -> [(&'static str, u64); 4] {
@@ -103,6 +109,8 @@ struct View {
     drill: String,
     seed: u64,
     held: usize,
+    /// Client connections, by what is spoken on them.
+    open: [(&'static str, usize); 4],
     slos: Vec<crate::report::view::Slo>,
     reloads: crate::drill::reload::Standing,
     /// The request log's records, by what became of them.
@@ -203,6 +211,11 @@ impl View {
             MetricType::Counter,
         )?
         .put(&none, ConstCounter::new(self.snapshot.interrupted))?;
+        let help = "Client connections open now, by what is spoken on them; unknown: nothing yet";
+        let mut open = family(encoder, "backburn_connections", help, None, MetricType::Gauge)?;
+        for (protocol, count) in self.open {
+            open.put(&[("protocol", protocol)], ConstGauge::new(count as i64))?;
+        }
         let mut refused = family(
             encoder,
             "backburn_refused",

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use crate::drill::Control;
 use crate::drill::reload::Reloads;
+use crate::proxy::open::Open;
 use crate::report::Live;
 use crate::requests::Log;
 use crate::scenario::LARGEST_FILE;
@@ -47,6 +48,8 @@ pub struct AdminState {
     pub files: Vec<PathBuf>,
     /// The request log, where there is one.
     pub requests: Option<Arc<Log>>,
+    /// Client connections, by worker.
+    pub open: Arc<[Open]>,
 }
 
 /// Every path there is.

@@ -256,6 +256,7 @@ async fn order(state: &AdminState, order: Order) -> Result<Response, Problem> {
 
 fn told(report: &Report) -> Response {
     let mut value = json!(report);
+    value["summary"] = json!(report.headline());
     let status = match report.result {
         Outcome::Applied | Outcome::Unchanged => StatusCode::OK,
         // Understood, and not done until somebody accepts it.

@@ -22,6 +22,7 @@ use crate::drill::Control;
 use crate::drill::reload::Reloads;
 use crate::plan::tls::ListenTls;
 use crate::plan::{Plan, Safety, Service};
+use crate::proxy::open::Open;
 use crate::proxy::tls;
 use crate::proxy::{Never, OwnPort, Shared, listen, worker};
 use crate::report::Live;
@@ -197,12 +198,13 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 
     let (draining, drained) = watch::channel(false);
     let held = Arc::new(AtomicUsize::new(0));
+    let open: Arc<[Open]> = (0..workers).map(|_| Open::default()).collect();
     let shared = Arc::new(Shared {
         stage: Arc::clone(&control.stage),
         release: control.release.subscribe(),
         draining: drained,
         held: Arc::clone(&held),
-        load: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+        load: Arc::clone(&open),
         own_ports: own_ports.into(),
         never: Never::default(),
         epoch: now,
@@ -316,6 +318,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         bound: admin_bound,
         files,
         requests: log.clone(),
+        open,
     });
     if let (Some(tls), Some(served)) = (plan.proxy.tls.clone(), served) {
         tokio::spawn(renew(tls, served, Arc::clone(&shared)));

@@ -11,7 +11,8 @@ use crate::units::{self, Share};
 /// What is put over the scenario's files.
 #[derive(Debug, Args)]
 pub(super) struct Over {
-    /// The service to stand before, where the files name none: http://HOST:PORT
+    /// The one service to stand before, where the files name none: http://127.0.0.1:3000. Where
+    /// they do, --set services.NAME.url=http://127.0.0.1:3000 says where one of them is.
     #[arg(long, env = "BACKBURN_UPSTREAM", value_name = "URL")]
     pub upstream: Option<String>,
     /// Sets a key over the files: `faults.slow.probability=5%`.

@@ -29,9 +29,10 @@ pub(super) struct ClientArgs {
     /// The instance's admin address [default: found by the data and runtime directories].
     #[arg(long, env = "BACKBURN_ADMIN_URL", value_parser = admin_url, value_name = "URL")]
     admin_url: Option<String>,
-    /// The data directory to look for instances in.
-    #[arg(long, env = "BACKBURN_DATA", default_value = ".backburn", value_name = "DIR")]
-    data: PathBuf,
+    /// Only instances that keep their drills there [default: those of .backburn, and all others that
+    /// this user runs].
+    #[arg(long, env = "BACKBURN_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
     /// The answer as JSON on stdout.
     #[arg(long, env = "BACKBURN_JSON", value_parser = FalseyValueParser::new())]
     pub(super) json: bool,
@@ -40,7 +41,8 @@ pub(super) struct ClientArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Tries the API, then SIGUSR1, then the HALT file, and says which worked. A halt latches: only
-`backburn rearm --reason TEXT` lifts it, and `backburn resume` injects again.")]
+`backburn rearm --reason TEXT` lifts it, and `backburn resume` injects again. Every instance that is
+found is halted, unless --admin-url or --data says which.")]
 pub(super) struct HaltArgs {
     #[command(flatten)]
     at: ClientArgs,
@@ -70,6 +72,9 @@ fn admin_url(text: &str) -> Result<String, String> {
         .ok_or_else(|| "an admin URL looks like http://127.0.0.1:8901".to_owned())
 }
 
+/// Where drills are kept unless told otherwise.
+const DATA: &str = ".backburn";
+
 /// An instance that runs.
 #[derive(Debug)]
 struct Found {
@@ -84,10 +89,12 @@ fn find(args: &ClientArgs) -> Vec<Found> {
     if let Some(url) = &args.admin_url {
         return vec![Found { drill: url.clone(), admin: url.clone(), pid: None, data: None }];
     }
-    let mut places = vec![args.data.join("drills")];
-    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR") {
-        places.push(Path::new(&runtime).join("backburn"));
-    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR");
+    let runtime = runtime.map(|runtime| Path::new(&runtime).join("backburn"));
+    let places: Vec<PathBuf> = match &args.data {
+        Some(data) => vec![data.join("drills")],
+        None => std::iter::once(Path::new(DATA).join("drills")).chain(runtime).collect(),
+    };
     let mut found: Vec<Found> = Vec::new();
     for place in places {
         let Ok(entries) = fs::read_dir(place) else { continue };
@@ -161,9 +168,10 @@ async fn call(
 fn the_one(args: &ClientArgs) -> Option<Found> {
     let mut found = find(args);
     if found.len() > 1 {
-        output::say("several instances run; name one with --admin-url:");
-        for instance in &found {
-            output::say(&format!("  {}  {}", instance.admin, instance.drill));
+        output::say("several instances run; choose one with --admin-url, or with --data:");
+        for Found { admin, data, drill, .. } in &found {
+            let data = data.as_ref().map_or("none".into(), |data| data.to_string_lossy());
+            output::say(&format!("  --admin-url {admin}  --data {data}  {drill}"));
         }
         return None;
     }
@@ -174,10 +182,11 @@ fn the_one(args: &ClientArgs) -> Option<Found> {
 }
 
 fn nothing(args: &ClientArgs) {
-    output::say(&format!(
-        "no running instance found in {} nor in the runtime directory; name it with --admin-url",
-        args.data.display()
-    ));
+    let place = match &args.data {
+        Some(data) => format!("no running instance found in {}", data.display()),
+        None => format!("no running instance found in {DATA} nor in the runtime directory"),
+    };
+    output::say(&format!("{place}; name it with --admin-url"));
 }
 
 /// Why a call came to nothing.

@@ -80,7 +80,10 @@ pub(super) enum LogFormat {
 
 pub(super) fn run(args: RunArgs) -> u8 {
     if args.files.is_empty() && args.over.upstream.is_none() {
-        output::say("error: there is no scenario; give its file, or --upstream URL to record only");
+        output::say(
+            "error: there is no scenario; give its file, or say what to stand before to record only, as in \
+             `backburn run --upstream http://127.0.0.1:3000`",
+        );
         return exit::USAGE;
     }
     let source = source_of(&args);

@@ -111,7 +111,7 @@ fn json_of(value: &str) -> Value {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 applied, or nothing has changed · 2 the scenario has mistakes, and the old plan is
+Exit codes: 0 applied, or nothing to apply (what needs a restart is named) · 2 the scenario has mistakes, and the old plan is
 still live · 3 held, because it widens what faults may do (`[safety] widening = \"hold\"`)")]
 pub(super) struct ReloadArgs {
     #[command(flatten)]
@@ -159,12 +159,17 @@ pub(super) fn page(report: &Report) -> String {
     }
     page.push_str(&report.headline());
     let changes = &report.changes;
+    // Alone, they are in the headline.
+    let restart = match report.result {
+        Outcome::Unchanged => &[][..],
+        _ => &changes.needs_restart,
+    };
     for (what, lines) in [
-        ("WIDENED", &changes.widened),
+        ("WIDENED", &changes.widened[..]),
         ("added", &changes.added),
         ("removed", &changes.removed),
         ("changed", &changes.changed),
-        ("restart", &changes.needs_restart),
+        ("restart", restart),
         ("cleared", &report.overrides_cleared),
     ] {
         for line in lines {

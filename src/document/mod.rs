@@ -82,6 +82,8 @@ pub enum Value {
     /// A duration, or the word `"none"`.
     DurationOrNone,
     Share,
+    /// What is gone of a budget: `18%`, `130%`.
+    Spent,
     /// `200/s`.
     Rate,
     /// `10KiB`.
@@ -149,6 +151,7 @@ impl Value {
             Self::Duration => &["\"250ms\""],
             Self::DurationOrNone => &["\"1h\"", "\"none\""],
             Self::Share => &["\"5%\""],
+            Self::Spent => &["\"18%\"", "\"130%\""],
             Self::Address => &["\"127.0.0.1:8900\""],
             Self::Url => &["\"http://127.0.0.1:9000\""],
             Self::Status => &["503", "\"5xx\""],
@@ -188,6 +191,7 @@ impl Value {
             Self::Duration => self.such_as("a duration"),
             Self::DurationOrNone => "a duration such as \"1h\", or \"none\"".to_owned(),
             Self::Share => self.such_as("a share"),
+            Self::Spent => "a percentage such as \"18%\" or \"130%\"".to_owned(),
             Self::Address => self.such_as("an address"),
             Self::Url => self.such_as("a URL"),
             Self::Word([word]) => format!("the word \"{word}\""),
@@ -208,7 +212,15 @@ impl Value {
             Self::Named(keys) => format!("tables with names of yours: [{}]", keys.name),
             Self::Table(keys) | Self::OneOf(keys) | Self::SomeOf(keys) => match keys.short {
                 Some(short) => format!("{}, or a table", short.expected()),
-                None if matches!(self, Self::Table(_)) => format!("a table: [{}]", keys.name),
+                None if matches!(self, Self::Table(_)) => {
+                    let needed = keys.keys.iter().filter(|key| key.required);
+                    let needed =
+                        needed.filter_map(|key| Some((key.name, key.value.samples().first()?)));
+                    let needed: Vec<String> =
+                        needed.map(|(name, sample)| format!("`{name} = {sample}`")).collect();
+                    let with = if needed.is_empty() { "" } else { " with " };
+                    format!("a table: [{}]{with}{}", keys.name, needed.join(" and "))
+                }
                 None => {
                     let names = keys.keys.iter().map(|key| format!("`{}`", key.name));
                     format!("a table with {}", names.collect::<Vec<_>>().join(", or "))

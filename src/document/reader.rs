@@ -9,7 +9,7 @@ use super::text::{Wrong, name, url};
 use super::tree::{Content, Entry, Item};
 use super::{Key, TableKeys, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
-use crate::units::{self, Bandwidth, Bytes, Rate, Share};
+use crate::units::{self, Bandwidth, Bytes, Rate, Share, Spent};
 
 /// A table being read. Opening it has reported the keys nobody knows and those that are missing.
 #[derive(Debug)]
@@ -109,6 +109,10 @@ impl<'t, 'n> Table<'t, 'n> {
     /// A share.
     pub fn share(&mut self, key: &str) -> Option<Located<Share>> {
         self.node(key)?.share(self.notes)
+    }
+    /// What is gone of a budget.
+    pub fn spent(&mut self, key: &str) -> Option<Located<Spent>> {
+        self.node(key)?.quantity(units::spent, units::spent_readings, self.notes)
     }
     /// Within the bounds of the key's [`Value::Number`].
     pub fn number(&mut self, key: &str) -> Option<Located<f64>> {

@@ -92,7 +92,7 @@ fn value(of: Value) -> Json {
         }
         Value::Duration => text(DURATION),
         Value::DurationOrNone => text(&format!("none|{DURATION}")),
-        Value::Share => text(&format!("{NUMBER} *%")),
+        Value::Share | Value::Spent => text(&format!("{NUMBER} *%")),
         Value::Rate => text(&format!("{NUMBER}[kKM]?/[smhd]")),
         Value::Bytes => text(&format!("{NUMBER}{SIZE}")),
         Value::Bandwidth => text(&format!("{NUMBER}({SIZE}|[kMG]?bit)/s")),
@@ -195,7 +195,7 @@ mod tests {
     /// What the reader takes, the schema does; and a slip it sees, a tool sees, but for sums.
     #[test]
     fn patterns_are_those_of_the_reader() {
-        let kinds: [(Value, Reads, &[&str]); 6] = [
+        let kinds: [(Value, Reads, &[&str]); 7] = [
             (
                 Value::Duration,
                 |text| units::duration(text).is_ok(),
@@ -213,6 +213,11 @@ mod tests {
                 Value::Share,
                 |text| units::share(text).is_ok(),
                 &["5%", "99.95%", "100%", "5 %", "5", "%", "5%%", "-5%", "5.%"],
+            ),
+            (
+                Value::Spent,
+                |text| units::spent(text).is_ok(),
+                &["18%", "99.95%", "130%", "130 %", "130", "%", "1.3", "-5%", "5.%"],
             ),
             (
                 Value::Rate,

@@ -81,6 +81,9 @@ pub struct Report {
     pub text: String,
 }
 
+/// Keys in a headline; there are more only where many services change their ports.
+const NAMED: usize = 8;
+
 impl Report {
     /// One line for people.
     pub fn headline(&self) -> String {
@@ -93,14 +96,27 @@ impl Report {
             count("added", &changes.added),
             count("removed", &changes.removed),
             count("changed", &changes.changed),
-            count("need a restart", &changes.needs_restart),
+            count(
+                if changes.needs_restart.len() == 1 { "needs a restart" } else { "need a restart" },
+                &changes.needs_restart,
+            ),
         ];
         let counts: Vec<String> = counts.into_iter().flatten().collect();
         let counts =
             if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
         match self.result {
             Outcome::Applied => format!("reloaded, generation {}{counts}", self.generation),
-            Outcome::Unchanged => "nothing has changed".to_owned(),
+            Outcome::Unchanged if changes.needs_restart.is_empty() => {
+                "nothing has changed".to_owned()
+            }
+            Outcome::Unchanged => {
+                let mut keys = changes.needs_restart.clone();
+                let more = keys.split_off(keys.len().min(NAMED)).len();
+                if more > 0 {
+                    keys.push(format!("{more} more"));
+                }
+                format!("changed, and not applied until a restart: {}", keys.join(", "))
+            }
             Outcome::Rejected => "rejected, the old plan is still live".to_owned(),
             Outcome::Held => {
                 format!("held{counts}; `backburn reload --accept` applies it")

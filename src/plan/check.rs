@@ -33,6 +33,20 @@ impl PartialEq for Check {
     }
 }
 
+/// Which part of a [`Check`] an answer fails: what a user can look up in the scenario, and nothing
+/// of what the answer said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    /// By its place in [`Check::header`].
+    Header(usize),
+    ContentType,
+    /// The body, as far as it goes, is no JSON at all.
+    NotJson,
+    /// It is, and has something else there, or nothing.
+    Json,
+    Body,
+}
+
 impl Check {
     /// Its body says whether an answer is right.
     pub fn reads_body(&self) -> bool {
@@ -43,6 +57,38 @@ impl Check {
     pub fn takes_head(&self, fields: &HeaderMap) -> bool {
         self.header.iter().all(|(name, test)| test.hold(fields, name))
             && self.content_type.as_ref().is_none_or(|wanted| wanted.is_of(fields))
+    }
+
+    /// What is wrong with a head.
+    pub fn fails_head(&self, fields: &HeaderMap) -> impl Iterator<Item = Failed> {
+        let header = self.header.iter().enumerate();
+        let header = header.filter(|(_, (name, test))| !test.hold(fields, name));
+        let kind = self.content_type.as_ref().is_some_and(|wanted| !wanted.is_of(fields));
+        header.map(|(at, _)| Failed::Header(at)).chain(kind.then_some(Failed::ContentType))
+    }
+
+    /// What is wrong with a body that [`Check::takes_body`] has found to be.
+    pub fn fails_body(&self, body: &[u8], more: bool) -> impl Iterator<Item = Failed> {
+        let read = &body[..body.len().min(self.read_up_to)];
+        let whole = !more && read.len() == body.len();
+        let says = self.body.as_ref().filter(|pattern| whole && !pattern.is_in(read));
+        let json = self.json.as_ref().filter(|json| whole && !json.holds(read));
+        let json = json.map(|_| if is_json(read) { Failed::Json } else { Failed::NotJson });
+        says.map(|_| Failed::Body).into_iter().chain(json)
+    }
+
+    /// The failed part, by the key that asks for it: `header x-api-version`, `json_pointer: no JSON`.
+    pub fn describe(&self, failed: Failed) -> String {
+        match failed {
+            Failed::Header(at) => match self.header.get(at) {
+                Some((name, _)) => format!("header {:.100}", name.as_str()),
+                None => "header".to_owned(),
+            },
+            Failed::ContentType => "content_type".to_owned(),
+            Failed::NotJson => "json_pointer: no JSON".to_owned(),
+            Failed::Json => "json_pointer".to_owned(),
+            Failed::Body => "body_regex".to_owned(),
+        }
     }
 
     /// A head that is as it should be still is when it is changed like this.
@@ -164,6 +210,10 @@ impl Pointer {
         let held = seek.deserialize(&mut document);
         held.is_ok_and(|held| held && document.end().is_ok())
     }
+}
+
+fn is_json(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// The way from here to what is looked for; of a key that is there twice the last one counts.

@@ -149,7 +149,11 @@ fn services(
                     "`upstream` is the short form for a scenario with one service",
                 )
                 .also(other.name.at, "services are given here")
-                .hint("write this one as a `[services.NAME]` too"),
+                .hint(format!(
+                    "leave it out (as --upstream, too); `--set \
+                     services.{}.url=http://127.0.0.1:9000` says where that one is",
+                    other.name.value
+                )),
             );
         } else {
             let spec = ServiceSpec {
@@ -179,9 +183,14 @@ fn services(
                 "no service: backburn does not know what it stands before",
             )
         };
-        notes.push(note.hint(
-            "write `[services.NAME]` with `url = \"http://HOST:PORT\"`, or give --upstream URL",
-        ));
+        // By the name that is asked for, where one is.
+        let asked = scenario.routes.iter().find_map(|route| route.service.as_ref());
+        let asked = asked.or(scenario.slos.iter().find_map(|slo| slo.service.as_ref()));
+        let name = asked.map_or("shop", |asked| &*asked.value);
+        notes.push(note.hint(format!(
+            "write `[services.{name}]` and below it `url = \"http://127.0.0.1:9000\"`, or give \
+             `--upstream http://127.0.0.1:9000`"
+        )));
     }
     services
 }

@@ -436,7 +436,7 @@ pub fn settle(live: &Plan, new: &mut Plan, ports: &[(Arc<str>, SocketAddr)]) -> 
             restart.push(what.to_owned());
         }
     };
-    keep(live.safety != new.safety, "[safety]");
+    live.safety.differs(&new.safety).for_each(|key| keep(true, key));
     keep(live.seed != new.seed, "seed");
     keep(live.proxy.listen != new.proxy.listen, "proxy.listen");
     keep(live.proxy.workers != new.proxy.workers, "proxy.workers");

@@ -236,12 +236,14 @@ fn what_only_a_start_can_change_stays_and_is_named() {
     let text = BASE
         .replace(
             "name = \"t\"",
-            "name = \"t\"\nseed = 3\n[safety]\nmax_drill = \"1h\"\n[proxy]\nworkers = 3",
+            "name = \"t\"\nseed = 3\n[safety]\nmax_drill = \"1h\"\nnever = [\"10.0.0.0/8\"]\n\
+             [proxy]\nworkers = 3",
         )
         .replace("[services.pay]", "[services.pay]\nlisten = \"127.0.0.1:8910\"");
     let mut new = plan(&text);
     let restart = settle(&live, &mut new, &[]);
-    assert_eq!(restart, ["[safety]", "seed", "proxy.workers", "services.pay.listen"]);
+    let keys = ["safety.max_drill", "safety.never", "seed", "proxy.workers", "services.pay.listen"];
+    assert_eq!(restart, keys);
     assert!(changes(&live, &new).is_none());
     assert_eq!(new.safety, live.safety);
 }

@@ -124,7 +124,7 @@ fn spread(spec: &FaultSpec, notes: &mut Diagnostics) {
                 .also(other, "given here"),
         );
     }
-    if alone && spec.probability.is_none() {
+    if alone && !spec.written.probability {
         notes.push(
             Diagnostic::error(at, "an even spread needs a `probability`")
                 .hint("the share of requests that is hit"),
@@ -146,7 +146,7 @@ fn per(spec: &FaultSpec, notes: &mut Diagnostics) -> Option<Selector> {
                     .hint("a cohort is a share of callers; count requests of each with `per`"),
             );
         }
-        if spec.probability.is_none() && spec.first.is_none() && spec.every.is_none() {
+        if !spec.written.probability && !spec.written.turn {
             notes.push(
                 Diagnostic::error(cohort.at, "`cohort` needs a `probability`")
                     .hint("the share of callers that is in"),
@@ -154,7 +154,7 @@ fn per(spec: &FaultSpec, notes: &mut Diagnostics) -> Option<Selector> {
         }
     }
     let per = spec.per.as_ref()?;
-    if spec.first.is_none() && spec.every.is_none() && spec.limit.is_none() {
+    if !spec.written.turn && !spec.written.limit {
         notes.push(
             Diagnostic::error(per.at, "`per` has nothing to count")
                 .hint("it goes with `first`, `every` or `limit`"),
@@ -241,22 +241,27 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
                 .hint("keep one of them"),
         );
     }
+    let unread = spec.written.probability || spec.written.turn;
     let share = spec.probability.as_ref().map(|share| share.value);
     let Some(group) = &spec.group else {
         return match (share, &spec.first, &spec.every) {
             (Some(share), ..) => Who::Probability { from: 0, share, even: spec.even.is_some() },
             (_, Some(first), _) => Who::First(first.value),
             (.., Some(every)) => Who::Every(every.value),
+            // Nobody rather than all: no limit is exceeded by what could not be read.
+            _ if unread => Who::Probability { from: 0, share: Share::ZERO, even: false },
             _ => Who::All,
         };
     };
-    let Some(share) = share else {
+    if share.is_none() && !spec.written.probability {
         notes.push(
             Diagnostic::error(group.at, "a member of a group needs a `probability`")
                 .hint("each member owns a share of the group's one draw"),
         );
         return Who::All;
-    };
+    }
+    // One that could not be read takes up no room of the group's.
+    let share = share.unwrap_or(Share::ZERO);
     let alone = [
         spec.limit.as_ref().map(|limit| ("limit", limit.at)),
         spec.per.as_ref().map(|per| ("per", per.at)),

@@ -32,7 +32,7 @@ mod slos;
 pub mod tls;
 mod warnings;
 
-pub use check::{Check, MediaType, Pointer};
+pub use check::{Check, Failed, MediaType, Pointer};
 pub use compile::compile;
 pub use condition::{Asked, Conditions, SKIP, Selector};
 pub use matcher::{Matcher, Rule, Segment};

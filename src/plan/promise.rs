@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Check, RouteId};
 use crate::budget::{Dialect, Empty, Mode, Tier};
 use crate::scenario::{Clock, Population, StatusPattern};
-use crate::units::{Rate, Share};
+use crate::units::{Rate, Share, Spent};
 
 #[derive(Debug, PartialEq)]
 pub struct Slo {
@@ -89,8 +89,8 @@ pub struct Alerts {
 pub struct Production {
     /// Its events.
     pub rate: Option<Rate>,
-    /// What of the budget was gone before the drill; `None`: nobody said.
-    pub consumed: Option<Share>,
+    /// What of the budget was gone before the drill, perhaps more than all; `None`: nobody said.
+    pub consumed: Option<Spent>,
     /// The share of them that is bad without any drill; alerts begin with it.
     pub error_rate: Share,
 }

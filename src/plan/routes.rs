@@ -60,7 +60,8 @@ pub(super) fn compile(
         let service = match &spec.service {
             Some(name) => {
                 let found = names.iter().position(|known| *known == name.value);
-                if found.is_none() {
+                // That there is none at all has been noted.
+                if found.is_none() && !names.is_empty() {
                     notes.push(unknown("service", name, &names));
                 }
                 found
@@ -68,10 +69,11 @@ pub(super) fn compile(
             None if services.len() > 1 => {
                 let message =
                     format!("route `{}` does not say which service it belongs to", spec.name.value);
-                notes.push(
-                    Diagnostic::error(spec.name.at, message)
-                        .hint(format!("add `service = \"…\"`: {}", names.join(", "))),
-                );
+                notes.push(Diagnostic::error(spec.name.at, message).hint(format!(
+                    "such as `service = \"{}\"`; there is {}",
+                    names[0],
+                    names.join(", ")
+                )));
                 None
             }
             None => Some(0),

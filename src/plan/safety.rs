@@ -98,6 +98,21 @@ fn never_host(text: &str) -> Option<NeverHost> {
 }
 
 impl Safety {
+    /// The keys in which another one differs.
+    pub(super) fn differs(&self, other: &Self) -> impl Iterator<Item = &'static str> {
+        let never = |safety: &Self| (safety.never_networks.clone(), safety.never_hosts.clone());
+        [
+            (self.environments != other.environments, "safety.environments"),
+            (self.max_drill != other.max_drill, "safety.max_drill"),
+            (self.max_faulted != other.max_faulted, "safety.max_faulted"),
+            (never(self) != never(other), "safety.never"),
+            (self.fault_health != other.fault_health, "safety.fault_health"),
+            (self.widening != other.widening, "safety.widening"),
+        ]
+        .into_iter()
+        .filter_map(|(differs, key)| differs.then_some(key))
+    }
+
     /// The address lies in a network that must never be faulted.
     pub fn is_never(&self, address: IpAddr) -> bool {
         self.never_networks.iter().any(|network| network.contains(address))

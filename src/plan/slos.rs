@@ -99,7 +99,10 @@ fn counts(
     if let Some(name) = &spec.service {
         let known: Vec<&str> = services.iter().map(|service| &*service.name).collect();
         let Some(id) = known.iter().position(|known| *known == name.value) else {
-            notes.push(unknown("service", name, &known));
+            // That there is none at all has been noted.
+            if !known.is_empty() {
+                notes.push(unknown("service", name, &known));
+            }
             return Vec::new();
         };
         return (0..routes.len()).filter(|at| usize::from(routes[*at].service) == id).collect();

@@ -12,12 +12,15 @@ use http::{HeaderMap, StatusCode, header};
 use super::exchange::Exchange;
 use super::worker::Worker;
 use crate::fault::grpc;
-use crate::plan::{BAD_STATUS, Check};
+use crate::plan::{BAD_STATUS, Check, Failed};
 use crate::sli::{Checked, End};
 
 /// What one worker keeps of bodies at the same time, at most: 512 of 64 KiB. What is beyond goes
 /// unread, and is counted as that.
 const KEPT: usize = 32 << 20;
+
+/// Fields told of one check in the request log, at most.
+const MOST_TOLD: usize = 8;
 
 /// One answer under way.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Content {
     body: Body,
     /// Another answer is sent than the service's own, which is read beside it.
     beside: Option<Rc<Beside>>,
+    /// For the request log: what is wrong with the caller's head, by check.
+    failed: Vec<(u8, Failed)>,
 }
 
 /// What is known of a head.
@@ -165,6 +170,26 @@ impl Content {
         self.body.saw(data);
     }
 
+    /// Notes for the request log what of the caller's answer is wrong: of its head, else its body.
+    fn explain(&mut self, exchange: &mut Exchange) {
+        if exchange.trace.is_none() {
+            return;
+        }
+        let mut failed = std::mem::take(&mut self.failed);
+        if let Body::Kept(kept) = &self.body
+            && !self.sent.opaque
+        {
+            let asked = exchange.checks().iter().filter(|check| check.reads_body());
+            for check in asked.filter(|check| self.sent.wrong & 1 << check.place == 0) {
+                let wrong = check.fails_body(&kept.bytes, kept.more);
+                failed.extend(wrong.map(|failed| (check.place, failed)));
+            }
+        }
+        if let Some(trace) = &mut exchange.trace {
+            trace.failed = failed;
+        }
+    }
+
     /// `own`: the service's own body, where it is not the one that was sent.
     fn checked(&self, checks: &[Arc<Check>], own: Option<&Body>) -> Checked {
         let sent = found(checks, self.sent, &self.body);
@@ -178,6 +203,18 @@ impl Content {
         };
         Checked { own_wrong: own_wrong & sent.wrong, ..sent }
     }
+}
+
+/// What is wrong with a head that is; nothing where nobody writes it down.
+fn wrong_heads(exchange: &Exchange, head: Head, fields: &HeaderMap) -> Vec<(u8, Failed)> {
+    if head.wrong == 0 || exchange.trace.is_none() {
+        return Vec::new();
+    }
+    let wrong = exchange.checks().iter().filter(|check| head.wrong & 1 << check.place != 0);
+    let failed = wrong.flat_map(|check| {
+        check.fails_head(fields).take(MOST_TOLD).map(|failed| (check.place, failed))
+    });
+    failed.collect()
 }
 
 impl Exchange {
@@ -203,7 +240,8 @@ pub fn served(exchange: &mut Exchange, status: StatusCode, fields: &HeaderMap) {
         return;
     }
     let sent = Head::of(exchange.checks(), status, fields);
-    let content = Content { own: Some(sent), sent, body: Body::None, beside: None };
+    let content =
+        Content { own: Some(sent), sent, body: Body::None, beside: None, failed: Vec::new() };
     exchange.content = Some(Box::new(content));
 }
 
@@ -211,6 +249,8 @@ pub fn served(exchange: &mut Exchange, status: StatusCode, fields: &HeaderMap) {
 pub fn endless(exchange: &mut Exchange, status: StatusCode, fields: &HeaderMap) {
     if let Some(mut content) = exchange.content.take() {
         content.sent = Head::of(exchange.checks(), status, fields);
+        content.failed = wrong_heads(exchange, content.sent, fields);
+        content.explain(exchange);
         exchange.outcome.checked = Some(content.checked(exchange.checks(), None));
     }
 }
@@ -247,7 +287,7 @@ pub fn sent(
         content => {
             let sent = Head::of(checks, status, fields);
             let (own, beside) = content.map_or((None, None), |known| (known.own, known.beside));
-            Box::new(Content { own, sent, body: Body::None, beside })
+            Box::new(Content { own, sent, body: Body::None, beside, failed: Vec::new() })
         }
     };
     let own = content.own.filter(|_| content.beside.is_none());
@@ -260,6 +300,7 @@ pub fn sent(
     };
     let undamaged = (coming.damaged && own.is_some()).then(|| Undamaged(body()));
     content.body = body();
+    content.failed = wrong_heads(exchange, content.sent, fields);
     exchange.content = Some(content);
     undamaged
 }
@@ -278,7 +319,7 @@ impl Undamaged {
 /// The caller has been sent all of it: judges it, and ends the exchange. `undamaged`: where a
 /// fault has damaged it.
 pub fn finish(mut exchange: Box<Exchange>, end: End, undamaged: Option<Undamaged>) {
-    let Some(content) = exchange.content.take() else { return exchange.finish(end) };
+    let Some(mut content) = exchange.content.take() else { return exchange.finish(end) };
     let own = match &undamaged {
         // Not known yet.
         _ if content.beside.is_some() => Some(&Body::Unread),
@@ -287,6 +328,9 @@ pub fn finish(mut exchange: Box<Exchange>, end: End, undamaged: Option<Undamaged
     };
     let checked = content.checked(exchange.checks(), own);
     exchange.outcome.checked = Some(checked);
+    if checked.wrong != 0 {
+        content.explain(&mut exchange);
+    }
     match (content.beside, content.own) {
         (Some(beside), Some(own)) if checked.wrong != 0 => beside.settle(exchange, own, end),
         _ => exchange.finish(end),

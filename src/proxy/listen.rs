@@ -4,12 +4,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::open::Open;
 use super::worker::{Accepted, Counted};
 use super::{OwnPort, Shared};
 
@@ -104,7 +104,7 @@ async fn hand_over(
     shared: &Arc<Shared>,
     workers: &[mpsc::Sender<Accepted>],
 ) -> Option<()> {
-    let loads = shared.load.iter().map(|load| load.load(Ordering::Relaxed));
+    let loads = shared.load.iter().map(Open::all);
     let (worker, _) = loads.enumerate().min_by_key(|(_, load)| *load)?;
     let counted = Counted::on(shared, worker);
     workers.get(worker)?.send(Accepted { stream, port, permit, counted }).await.ok()

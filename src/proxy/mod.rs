@@ -16,6 +16,7 @@ pub mod headers;
 pub mod heads;
 pub mod inflow;
 pub mod listen;
+pub mod open;
 pub mod own;
 pub mod piped;
 pub mod prescription;
@@ -44,6 +45,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::sync::watch;
+
+use open::Open;
 
 use crate::drill::Stage;
 use crate::drill::control::Release;
@@ -79,7 +82,7 @@ pub struct Shared {
     /// Requests that faults hold, over all workers.
     pub held: Arc<AtomicUsize>,
     /// Connections open, by worker.
-    pub load: Box<[AtomicUsize]>,
+    pub load: Arc<[Open]>,
     /// The services that have ports of their own, by name: bound at the start.
     pub own_ports: Box<[Arc<str>]>,
     pub never: Never,

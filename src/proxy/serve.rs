@@ -19,11 +19,12 @@ use super::OwnPort;
 use super::admit::Refusal;
 use super::conn::{Conn, Order};
 use super::flow::Streams;
+use super::open::Spoken;
 use super::request;
 use super::rewound::Rewound;
 use super::tls;
 use super::tunnel::{self, Tunnel};
-use super::worker::{Accepted, Worker};
+use super::worker::{Accepted, Counted, Worker};
 
 /// Read ahead of a service that takes an upload, and written ahead of a caller that reads.
 const BUFFERED: usize = 64 * 1024;
@@ -51,13 +52,14 @@ impl Entrance {
 
 /// Serves a connection until it ends or the sweep cuts it.
 pub async fn connection(worker: Rc<Worker>, accepted: Accepted) {
-    let Accepted { stream, port, permit: _permit, counted: _counted } = accepted;
+    let Accepted { stream, port, permit: _permit, counted } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let _ = stream.set_nodelay(true);
     crate::os::hold_little_unsent(&stream);
     let (conn, socket) = Conn::open(stream, &worker.sweep);
     let _listed = worker.sweep.list(&conn);
-    let mut speaking = Box::pin(speak(Rc::clone(&worker), Rc::clone(&conn), socket, port));
+    let mut speaking =
+        Box::pin(speak(Rc::clone(&worker), Rc::clone(&conn), socket, port, &counted));
     let cut = poll_fn(|context| {
         if let Order::Cut(reason) = conn.ordered(context) {
             return Poll::Ready(Some(reason));
@@ -75,14 +77,15 @@ async fn speak(
     conn: Rc<Conn>,
     mut socket: super::conn::Socket,
     port: Option<OwnPort>,
+    counted: &Counted,
 ) {
     if let Some(tls) = &worker.shared.tls {
         conn.secured();
         return match Box::pin(tls::accept(tls.load_full(), socket)).await {
-            Ok((stream, true)) => Box::pin(h2(worker, conn, stream, port)).await,
+            Ok((stream, true)) => Box::pin(h2(worker, conn, stream, port, counted)).await,
             Ok((stream, false)) => {
                 let io = Rewound::new(Bytes::new(), stream);
-                Box::pin(h1(worker, conn, io, port)).await;
+                Box::pin(h1(worker, conn, io, port, counted)).await;
             }
             Err(_) => worker.stage().books.refused(worker.id, "tls"),
         };
@@ -91,21 +94,27 @@ async fn speak(
     if let Ok((is_h2, early)) = socket.is_h2().await {
         let io = Rewound::new(early, socket);
         if is_h2 {
-            Box::pin(h2(worker, conn, io, port)).await;
+            Box::pin(h2(worker, conn, io, port, counted)).await;
         } else {
-            Box::pin(h1(worker, conn, io, port)).await;
+            Box::pin(h1(worker, conn, io, port, counted)).await;
         }
     }
 }
 
-async fn h1<I>(worker: Rc<Worker>, conn: Rc<Conn>, io: Rewound<I>, port: Option<OwnPort>)
-where
+async fn h1<I>(
+    worker: Rc<Worker>,
+    conn: Rc<Conn>,
+    io: Rewound<I>,
+    port: Option<OwnPort>,
+    counted: &Counted,
+) where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    counted.speaks(Spoken::Http1);
     let mut io = io.of(&conn);
     let entrance = Entrance::new(&conn, port);
     // Boxed, so that a connection at rest is rid of it, with hyper's buffers in it.
-    while let Some(resting) = Box::pin(until_quiet(&worker, &entrance, io)).await {
+    while let Some(resting) = Box::pin(until_quiet(&worker, &entrance, counted, io)).await {
         io = resting;
         if !conn.stirs().await {
             let _ = io.shutdown().await;
@@ -119,6 +128,7 @@ where
 async fn until_quiet<I>(
     worker: &Rc<Worker>,
     entrance: &Entrance,
+    counted: &Counted,
     io: Rewound<I>,
 ) -> Option<Rewound<I>>
 where
@@ -170,6 +180,7 @@ where
     let mut io = parts.io.into_inner();
     let tunnel = entrance.tunnel.borrow_mut().take();
     if let Some(tunnel) = tunnel {
+        counted.speaks(Spoken::Tunnel);
         Box::pin(tunnel::run(worker, conn, io, parts.read_buf, tunnel)).await;
         return None;
     }
@@ -220,7 +231,7 @@ async fn linger(worker: &Worker, mut io: impl AsyncRead + Unpin) {
     }
 }
 
-async fn h2<I>(worker: Rc<Worker>, conn: Rc<Conn>, io: I, port: Option<OwnPort>)
+async fn h2<I>(worker: Rc<Worker>, conn: Rc<Conn>, io: I, port: Option<OwnPort>, counted: &Counted)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -228,6 +239,7 @@ where
     const WINDOW: u32 = 64 * 1024;
     const WINDOWS: u32 = 1024 * 1024;
     conn.multiplexed();
+    counted.speaks(Spoken::H2);
     let limits = worker.stage().plan.proxy.limits;
     let streams = Streams::of(&worker, &conn);
     let entrance = Entrance::new(&conn, port);

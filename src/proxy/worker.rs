@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 
 use super::conn::{Conn, Order, Overdue};
 use super::forwarded::Vias;
+use super::open::Spoken;
 use super::serve;
 use super::sweep::{self, Sweep};
 use super::timer::Timer;
@@ -42,19 +43,29 @@ pub struct Accepted {
 pub struct Counted {
     shared: Arc<Shared>,
     worker: usize,
+    speaks: Cell<Spoken>,
 }
 
 impl Counted {
     /// Counted before the socket is handed over, so that a burst is spread.
     pub fn on(shared: &Arc<Shared>, worker: usize) -> Self {
-        shared.load[worker].fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(shared), worker }
+        let speaks = Spoken::Unknown;
+        shared.load[worker].come(speaks);
+        Self { shared: Arc::clone(shared), worker, speaks: Cell::new(speaks) }
+    }
+
+    /// It is known now what it speaks, or it goes on in another way.
+    pub fn speaks(&self, what: Spoken) {
+        let load = &self.shared.load[self.worker];
+        // In this order: never fewer than there are.
+        load.come(what);
+        load.go(self.speaks.replace(what));
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.shared.load[self.worker].fetch_sub(1, Ordering::Relaxed);
+        self.shared.load[self.worker].go(self.speaks.get());
     }
 }
 

@@ -51,7 +51,7 @@ impl Bases<'_> {
     }
 
     pub(super) fn before(&self) -> f64 {
-        self.slo.production.consumed.map_or(0.0, crate::units::Share::as_f64)
+        self.slo.production.consumed.map_or(0.0, crate::units::Spent::as_f64)
     }
 
     pub(super) fn budget(&self, bad: u64) -> Budget {
@@ -61,7 +61,7 @@ impl Bases<'_> {
         Budget {
             scaled_ratio: self.scaled(bad),
             absolute_ratio: self.absolute(bad).filter(|_| self.n > 0),
-            consumed_before_ratio: self.slo.production.consumed.map(crate::units::Share::as_f64),
+            consumed_before_ratio: self.slo.production.consumed.map(crate::units::Spent::as_f64),
             remaining_ratio: Some(remaining),
             // Saturates.
             more_drills: more.map(|more| more.max(0.0) as u64),

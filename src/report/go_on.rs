@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::budgets::AtTheEnd;
+use super::told;
 use super::view::{Slo, View};
 use super::words::{self, clean, thousands};
 
@@ -68,7 +69,7 @@ pub fn go_on(view: &View) -> GoOn {
         _ => Question::GoOn,
     };
     if view.halted {
-        return told(question, halted(view, question), None, "");
+        return answered(question, halted(view, question), None, "");
     }
     let several = view.slos.len() > 1;
     let found = view.slos.iter().map(|slo| {
@@ -90,12 +91,12 @@ pub fn go_on(view: &View) -> GoOn {
     }
     if found.is_empty() {
         let why = "nothing is promised: an SLO says what a failure costs".to_owned();
-        return told(question, Finding::unknown("no_slo", "grey", why), None, "");
+        return answered(question, Finding::unknown("no_slo", "grey", why), None, "");
     }
     let (slo, finding) = found.swap_remove(first);
     if view.pass_through.is_some() && finding.answer != Answer::No {
         let why = "nothing is ever injected in this run".to_owned();
-        return told(question, Finding::yes("pass_through", 0.0, why), None, "");
+        return answered(question, Finding::yes("pass_through", 0.0, why), None, "");
     }
     let others = found.iter().filter(|(_, other)| other.answer == finding.answer).count();
     let others = match (finding.answer, others) {
@@ -105,10 +106,10 @@ pub fn go_on(view: &View) -> GoOn {
         (Answer::Unknown, 1) => "; another SLO cannot tell either".to_owned(),
         (Answer::Unknown, n) => format!("; {n} other SLOs cannot tell either"),
     };
-    told(question, finding, Some(&slo.name), &others)
+    answered(question, finding, Some(&slo.name), &others)
 }
 
-fn told(question: Question, finding: Finding, slo: Option<&str>, others: &str) -> GoOn {
+fn answered(question: Question, finding: Finding, slo: Option<&str>, others: &str) -> GoOn {
     let (label, safe) = match question {
         Question::Start => ("start", "safe to start"),
         Question::GoOn => ("go_on", "safe to go on"),
@@ -177,6 +178,15 @@ fn is_gone(slo: &Slo) -> bool {
         || slo.budget.remaining_ratio.is_some_and(|left| left <= 0.0)
 }
 
+/// Why nothing of the budget may be burned any more.
+fn gone(slo: &Slo) -> String {
+    let budget = budget(slo);
+    match told::in_the_red(slo) {
+        Some(before) => format!("nothing is left of {budget} ({before})"),
+        None => format!("{budget} is gone"),
+    }
+}
+
 /// Nothing was counted, or too little to tell.
 fn too_little(slo: &Slo) -> Option<Finding> {
     let name = clean(&slo.name);
@@ -207,7 +217,7 @@ fn on(slo: &Slo, several: bool) -> Finding {
         tiers.iter().find(|tier| tier.state == "firing" && tier.severity == severity)
     };
     if is_gone(slo) {
-        return Finding::no("budget_gone", 9, format!("{} is gone", budget(slo)));
+        return Finding::no("budget_gone", 9, gone(slo));
     }
     if let Some(tier) = firing("page") {
         let tier = clean(&tier.name);
@@ -362,7 +372,7 @@ fn again(slo: &Slo, several: bool) -> Finding {
     let consumed = slo.budget_consumed.ratio.unwrap_or(0.0);
     let left = slo.budget.remaining_ratio.unwrap_or(1.0);
     if is_gone(slo) {
-        return Finding::no("budget_gone", 9, format!("{} is gone", budget(slo)));
+        return Finding::no("budget_gone", 9, gone(slo));
     }
     if let Some(finding) = too_little(slo) {
         return finding;

@@ -398,3 +398,32 @@ fn several_slos() {
     assert_eq!((found.reason.as_str(), found.slo.as_deref()), ("budget_gone", Some("gone")));
     assert!(found.sentence.ends_with("is gone; 2 other SLOs say no as well."), "{found:?}");
 }
+
+/// A service that was in the red before the drill, whatever else holds.
+#[test]
+fn nothing_was_left_before() {
+    let red = |change: fn(&mut Slo)| {
+        let mut slo = pay();
+        slo.budget.consumed_before_ratio = Some(1.15);
+        slo.budget.remaining_ratio = Some(-0.158);
+        slo.budget.more_drills = Some(0);
+        change(&mut slo);
+        slo
+    };
+    let left =
+        "nothing is left of the 28-day budget of pay (115% of it was gone before the drill).";
+    for (state, lead) in [
+        ("waiting", "Not safe to start"),
+        ("running", "Not safe to go on"),
+        ("paused", "Not safe to resume"),
+        ("finished", "Not fit to be run again"),
+    ] {
+        let changes: [fn(&mut Slo); 3] =
+            [|_| {}, |slo| slo.budget.allowance_ratio = None, |slo| slo.total = 0];
+        for change in changes {
+            let found = answer(&drill(state, vec![red(change)]));
+            let wanted = ["no", "budget_gone", "red", &format!("{lead}: {left}")];
+            assert_eq!([&*found.0, &*found.1, &*found.2, &*found.3], wanted);
+        }
+    }
+}

@@ -83,10 +83,10 @@ pub(super) fn light(slo: &Slo) -> Light {
         tiers.iter().find(|tier| tier.state == "firing" && tier.severity == severity)
     };
     let (colour, word, why) = match Health::of(slo) {
-        _ if slo.budget.remaining_ratio.is_some_and(|left| left <= 0.0) => {
-            ("red", "GONE", "the budget is gone".to_owned())
-        }
-        Health::Gone => ("red", "GONE", "the budget is gone".to_owned()),
+        Health::Gone => match told::in_the_red(slo) {
+            Some(before) => ("red", "GONE", format!("nothing is left of the budget: {before}")),
+            None => ("red", "GONE", "the budget is gone".to_owned()),
+        },
         health => {
             if let Some(tier) = firing("page") {
                 let what = format!("production would be paged: {}", tier.name);
@@ -118,12 +118,18 @@ pub(super) fn light(slo: &Slo) -> Light {
 /// "At this rate the 28-day budget of pay is gone in 2h10m; this drill has burned 0.31% of it:
 /// 0.29% injected, 0.02% organic." `name`: what to call the SLO; `aside`: see [`elsewhere`].
 pub(super) fn sentence(slo: &Slo, name: &str, aside: &str) -> String {
+    let red = told::in_the_red(slo);
     if slo.total == 0 {
-        return format!("No traffic on {name} yet.");
+        let left = red
+            .map_or(String::new(), |before| format!("; nothing is left of its budget: {before}"));
+        return format!("No traffic on {name} yet{left}.");
     }
     let budget = format!("{} budget", words::window(slo.window_seconds));
     let rate = match Health::of(slo) {
-        Health::Gone => format!("The {budget} of {name} is gone"),
+        Health::Gone => match red {
+            Some(before) => format!("Nothing is left of the {budget} of {name}: {before}"),
+            None => format!("The {budget} of {name} is gone"),
+        },
         Health::NoTraffic => format!("No traffic burns the {budget} of {name} now"),
         Health::Eased => format!("The {budget} of {name} has stopped burning"),
         Health::Unsure => format!(

@@ -505,5 +505,11 @@ mod tests {
         let gone = shown("production = { consumed = \"100%\" }\n", &counts(9, 1, 0), MINUTE_OF_20);
         assert_eq!(gone.time_to_exhaustion_seconds, Some(0.0));
         assert_eq!((gone.light.colour.as_str(), gone.budget.more_drills), ("red", Some(0)));
+        // More than all of it, which is never clamped.
+        let red = shown("production = { consumed = \"130%\" }\n", &counts(9, 1, 0), MINUTE_OF_20);
+        let spent = red.budget_consumed.ratio.unwrap();
+        close(red.budget.consumed_before_ratio, 1.3);
+        assert!((red.budget.remaining_ratio.unwrap() - (1.0 - 1.3 - spent)).abs() < 1e-12);
+        assert_eq!((red.time_to_exhaustion_seconds, red.budget.more_drills), (Some(0.0), Some(0)));
     }
 }

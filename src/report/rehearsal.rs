@@ -12,7 +12,7 @@ use crate::budget::{self, Change, Confidence, Happened, History, Totals};
 use crate::drill::watch;
 use crate::plan::{Plan, Route, Slo};
 use crate::sli::estimate::{Estimate, Harms, Part, hits};
-use crate::units::show_duration;
+use crate::units::{Spent, show_duration};
 
 /// An expected event is so many whole ones: shares of a request are counted too.
 const PARTS: f64 = 1_000_000.0;
@@ -59,6 +59,8 @@ pub struct Outlook {
     pub basis: String,
     pub events: f64,
     pub bad: f64,
+    /// What of the budget was gone before the drill, perhaps more than all; `None`: not known.
+    pub consumed_before_ratio: Option<f64>,
     /// Of the budget, and 80 %.
     pub consumed_ratio: f64,
     pub low_ratio: f64,
@@ -94,7 +96,7 @@ pub fn rehearse(
     let harms = Harms::of(Arc::clone(plan));
     let named = plan.routes.iter().filter(|route| route.rule.is_some());
     let phases: Vec<Phase> = parts.iter().map(|part| phase(plan, *part, &rate)).collect();
-    untouched(plan, &phases, &mut warnings);
+    untouched(plan, &phases, &rate, &mut warnings);
     let slos =
         plan.slos.iter().enumerate().map(|(at, slo)| outlook(at, slo, &harms, &parts, &rate));
     Rehearsal {
@@ -160,12 +162,24 @@ fn phase(plan: &Plan, part: Part<'_>, rate: &impl Fn(&Route) -> f64) -> Phase {
     Phase { phase: part.phase.name.to_string(), seconds: part.seconds, injections }
 }
 
-/// Faults that will not act, and routes that none acts on.
-fn untouched(plan: &Plan, phases: &[Phase], warnings: &mut Vec<String>) {
+/// Faults that will not act, routes that none acts on, and those nothing is known of: without a
+/// rate, what their faults do is not told.
+fn untouched(
+    plan: &Plan,
+    phases: &[Phase],
+    rate: &impl Fn(&Route) -> f64,
+    warnings: &mut Vec<String>,
+) {
     let all = || phases.iter().flat_map(|phase| &phase.injections);
     for fault in plan.faults.iter().filter(|fault| fault.enabled) {
-        let hits: f64 = all().filter(|it| *it.fault == *fault.name).map(|it| it.hits).sum();
-        if hits < 1.0 {
+        let here = || all().filter(|it| *it.fault == *fault.name);
+        let hits: f64 = here().map(|it| it.hits).sum();
+        if here().next().is_some() && here().all(|it| it.requests <= 0.0) {
+            warnings.push(format!(
+                "fault `{}` is on routes without a rate only: what it does is not told",
+                fault.name
+            ));
+        } else if hits < 1.0 {
             warnings.push(format!(
                 "fault `{}` is not expected to hit anything: {hits:.2} requests",
                 fault.name
@@ -174,8 +188,13 @@ fn untouched(plan: &Plan, phases: &[Phase], warnings: &mut Vec<String>) {
     }
     let routes = plan.routes.iter().filter(|route| route.rule.is_some() && !route.protected);
     for route in routes.filter(|_| !plan.faults.is_empty()) {
-        if !all().any(|it| *it.route == *route.name && it.hits > 0.0) {
-            warnings.push(format!("no fault touches route `{}`", route.name));
+        let name = &route.name;
+        if !all().any(|it| *it.route == **name) {
+            warnings.push(format!("no fault touches route `{name}`"));
+        } else if rate(route) <= 0.0 {
+            warnings.push(format!("route `{name}` has no rate: what its faults do is not told"));
+        } else if !all().any(|it| *it.route == **name && it.hits > 0.0) {
+            warnings.push(format!("the faults of route `{name}` hit none of its requests"));
         }
     }
 }
@@ -207,6 +226,7 @@ fn outlook(
         basis: all.basis().to_owned(),
         events: expected.events,
         bad: expected.bad,
+        consumed_before_ratio: slo.production.consumed.map(Spent::as_f64),
         consumed_ratio: cost(all, expected.bad),
         low_ratio: cost(all, (expected.bad - half).max(0.0)),
         high_ratio: cost(all, expected.bad + half),
@@ -274,6 +294,11 @@ pub fn render(drill: &Rehearsal) -> String {
     for phase in &drill.phases {
         lines.push(format!("phase     {} for {}", clean(&phase.phase), span(phase.seconds)));
         for it in &phase.injections {
+            if it.requests <= 0.0 {
+                let (fault, route) = (clean(&it.fault), clean(&it.route));
+                lines.push(format!("    {fault} on {route}: its route has no rate"));
+                continue;
+            }
             lines.push(format!(
                 "    {} on {}: hits {} of {}",
                 clean(&it.fault),
@@ -292,11 +317,17 @@ pub fn render(drill: &Rehearsal) -> String {
 
 fn of_slo(slo: &Outlook) -> Vec<String> {
     let name = clean(&slo.slo);
+    if slo.events <= 0.0 {
+        let mut lines = vec![format!("slo       {name}: its routes have no rate")];
+        lines.extend(left(slo));
+        return lines;
+    }
     if slo.bad <= 0.0 {
         let mut lines = vec![format!(
             "slo       {name}: no fault makes its own requests bad; what its service makes of faults \
              behind it is not known"
         )];
+        lines.extend(left(slo));
         lines.extend(proof(slo));
         lines.extend(slo.without.iter().map(|what| format!("    not known: {}", clean(what))));
         return lines;
@@ -309,6 +340,7 @@ fn of_slo(slo: &Outlook) -> Vec<String> {
         about(cost),
         slo.basis
     )];
+    lines.extend(left(slo));
     let dialect = &slo.dialect;
     for alert in &slo.alerts {
         let over = alert.resolves_after_seconds.map_or("still on at the end".to_owned(), |after| {
@@ -339,6 +371,19 @@ fn of_slo(slo: &Outlook) -> Vec<String> {
     lines.extend(proof(slo));
     lines.extend(slo.without.iter().map(|what| format!("    not known: {}", clean(what))));
     lines
+}
+
+/// When nothing of the budget is left, before the drill or at its end.
+fn left(slo: &Outlook) -> Option<String> {
+    let before = slo.consumed_before_ratio?;
+    let gone = words::budget_share(before);
+    if before >= 1.0 {
+        Some(format!("    nothing is left of its budget: {gone} of it was gone before the drill"))
+    } else if before + slo.consumed_ratio >= 1.0 {
+        Some(format!("    nothing will be left of its budget: {gone} of it was gone before"))
+    } else {
+        None
+    }
 }
 
 /// How many events prove the objective.

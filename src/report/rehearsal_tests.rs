@@ -1,12 +1,16 @@
 use super::*;
 
 fn rehearsed(text: &str, rps: f64, length: Option<Duration>) -> Rehearsal {
+    rehearsed_at(text, |_| rps, length)
+}
+
+fn rehearsed_at(text: &str, rate: impl Fn(&Route) -> f64, length: Option<Duration>) -> Rehearsal {
     let text = format!("[proxy]\nupstream = \"http://127.0.0.1:9000\"\n{text}");
     let (scenario, notes) = crate::scenario::read(vec![("t".to_owned(), text)], &[]);
     assert!(notes.is_empty(), "{notes:?}");
     let (plan, notes) = crate::plan::compile(&scenario);
     let plan = Arc::new(plan.unwrap_or_else(|| panic!("{notes:?}")));
-    rehearse(&plan, |_| rps, length)
+    rehearse(&plan, rate, length)
 }
 
 const FAULT: &str = "[faults.down]\nroutes = [\"*\"]\ninject.error = 503\n\
@@ -149,4 +153,44 @@ fn what_will_not_work_is_said() {
     assert!(said.contains("fault `rare` is not expected to hit anything: 0.01 requests"), "{said}");
     assert!(said.contains("no fault touches route `b`"), "{said}");
     assert!(said.contains("2,995 requests without a bad one prove it kept, more than will come"));
+}
+
+/// What production has spent already is part of what a drill leaves.
+#[test]
+fn what_was_gone_before_is_told() {
+    let of = |before: &str| {
+        let text = format!("{FAULT}production.consumed = \"{before}\"\n");
+        render(&rehearsed(&text, 10.0, Some(Duration::from_secs(100))))
+    };
+    let (full, close, red) = (of("18%"), of("96%"), of("112.5%"));
+    assert!(!full.contains(" left"), "{full}");
+    // 100 s of an outage burn 4.1 % of what 28 days may lose.
+    assert!(close.contains("nothing will be left of its budget: 96.0% of it was gone before\n"));
+    assert!(red.contains("nothing is left of its budget: 112% of it was gone before the drill\n"));
+}
+
+/// A route that no fault touches is told apart from one of which no rate is known.
+#[test]
+fn no_rate_is_not_no_fault() {
+    let text = "[faults.both]\nroutes = [\"a\", \"b\"]\nprobability = \"10%\"\ninject.error = 503\n\
+                [faults.unknown]\nroutes = [\"b\"]\ninject.error = 500\n\
+                [faults.off]\nroutes = [\"d\"]\nprobability = \"0%\"\ninject.error = 500\n\
+                [routes.a]\npath = \"/a\"\n[routes.b]\npath = \"/b\"\n[routes.c]\npath = \"/c\"\n\
+                [routes.d]\npath = \"/d\"\n[slos.up]\nroutes = [\"b\"]\nobjective = \"99.9%\"\n\
+                sli.availability = {}\n";
+    let rate = |route: &Route| if &*route.name == "b" { 0.0 } else { 10.0 };
+    let drill = rehearsed_at(text, rate, Some(Duration::from_secs(60)));
+    assert_eq!(
+        drill.warnings,
+        [
+            "fault `unknown` is on routes without a rate only: what it does is not told",
+            "fault `off` is not expected to hit anything: 0.00 requests",
+            "route `b` has no rate: what its faults do is not told",
+            "no fault touches route `c`",
+            "the faults of route `d` hit none of its requests",
+        ]
+    );
+    let said = render(&drill);
+    assert!(said.contains("slo       up: its routes have no rate\n"), "{said}");
+    assert!(said.contains("    both on b: its route has no rate\n"), "{said}");
 }

@@ -30,6 +30,12 @@ pub(super) fn afford(slo: &Slo, it: &str) -> Option<String> {
     })
 }
 
+/// Nothing was left before the drill: "130% of it was gone before the drill".
+pub(super) fn in_the_red(slo: &Slo) -> Option<String> {
+    let before = slo.budget.consumed_before_ratio.filter(|before| *before >= 1.0)?;
+    Some(format!("{} of it was gone before the drill", words::budget_share(before)))
+}
+
 /// What the phases to come will make of it: "When the phases are over it will have burned about
 /// 1.5% (1.4% to 1.5%), more than the 1% it may."
 pub(super) fn outlook(slo: &Slo) -> Option<String> {

@@ -177,3 +177,35 @@ fn what_went_wrong_besides() {
     assert_eq!(collateral(&none), None);
     assert_eq!(compared(&none), ", and no more went bad than in baseline, but for chance");
 }
+
+/// A budget that was overspent before the drill is so in every word, and nothing is below 0 %.
+#[test]
+fn nothing_was_left_before() {
+    let budget = Budget {
+        remaining_ratio: Some(-0.324_802),
+        more_drills: Some(0),
+        consumed_before_ratio: Some(1.3),
+        ..Budget::default()
+    };
+    let slo = Slo { bad: 900, injected: 900, window_seconds: 28 * 86_400, budget, ..g2() };
+    let light = crate::report::health::light(&slo);
+    assert_eq!(
+        (light.colour.as_str(), light.word.as_str(), light.why.as_str()),
+        ("red", "GONE", "nothing is left of the budget: 130% of it was gone before the drill")
+    );
+    assert_eq!(
+        crate::report::health::sentence(&slo, "pay", ""),
+        "Nothing is left of the 28-day budget of pay: 130% of it was gone before the drill; this \
+         drill has burned 2.5% of it, all injected."
+    );
+    let silent = Slo { total: 0, ..slo.clone() };
+    assert_eq!(
+        crate::report::health::sentence(&silent, "pay", ""),
+        "No traffic on pay yet; nothing is left of its budget: 130% of it was gone before the drill."
+    );
+    assert_eq!(afford(&slo, "It"), None);
+    assert_eq!(
+        basis(&slo).unwrap(),
+        "budget scaled to the drill's traffic, 130% of it gone before the drill"
+    );
+}

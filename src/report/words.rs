@@ -94,8 +94,8 @@ pub fn budget_share(ratio: f64) -> String {
         ..0.995 => format!("{percent:.2}%"),
         ..99.95 => format!("{percent:.1}%"),
         ..100.0 => "99.9%".to_owned(),
-        // Saturates.
-        _ => format!("{}%", thousands(percent as u64)),
+        // 1.15 as a float is a little less; and it saturates.
+        _ => format!("{}%", thousands((percent * (1.0 + 1e-12)) as u64)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Map, Value, json};
 
 use super::Record;
+use crate::plan::Sli;
 use crate::sli::{End, Event, Origin, judge};
 
 /// Tells wall-clock times from monotonic ones.
@@ -73,6 +74,10 @@ pub(super) fn line(record: &Record, clocks: Clocks) -> Value {
         (slo.name.to_string(), json!(event))
     });
     tell("slos", Value::Object(slos.collect()));
+    let failed = failed(record);
+    if !failed.is_empty() {
+        tell("failed", Value::Object(failed));
+    }
     let draws = trace.draws.iter().map(|draw| {
         let fault = stage.fault(draw.fault);
         let mut told = json!({ "fault": &*fault.name, "n": draw.n, "hit": draw.hit });
@@ -98,6 +103,27 @@ pub(super) fn line(record: &Record, clocks: Clocks) -> Value {
     tell("faults", trace.applied.borrow().iter().map(|fault| json!(name(*fault))).collect());
     tell("weight", json!(weight));
     Value::Object(told)
+}
+
+/// What of an answer is not as its correctness SLOs ask, by the keys that ask for it; nothing of
+/// what the answer said.
+fn failed(record: &Record) -> Map<String, Value> {
+    let Record { stage, outcome, trace, .. } = record;
+    let mut told = Map::new();
+    if trace.failed.is_empty() {
+        return told;
+    }
+    let plan = &stage.plan;
+    for id in &plan.routes[outcome.route as usize].slos {
+        let slo = &plan.slos[usize::from(*id)];
+        if let Sli::Correctness(check) = &slo.sli
+            && matches!(judge(slo, outcome), Event::Bad(_))
+        {
+            let here = trace.failed.iter().filter(|(place, _)| *place == check.place);
+            told.insert(slo.name.to_string(), here.map(|(_, it)| check.describe(*it)).collect());
+        }
+    }
+    told
 }
 
 fn end(end: End) -> &'static str {

@@ -13,7 +13,7 @@ use http::Uri;
 use crate::dice::Stream;
 use crate::drill::Stage;
 use crate::drill::stage::Drawn;
-use crate::plan::FaultId;
+use crate::plan::{Failed, FaultId};
 use crate::sli::Outcome;
 use crate::units::Share;
 
@@ -36,6 +36,8 @@ pub struct Trace {
     pub asked: Vec<Asked>,
     /// The faults that took effect.
     pub applied: RefCell<Vec<FaultId>>,
+    /// What the answer does not say that it should, by [`crate::plan::Check::place`].
+    pub failed: Vec<(u8, Failed)>,
 }
 
 /// What one kind of a fault asks for.
@@ -54,6 +56,7 @@ impl Trace {
             draws: Vec::new(),
             asked: Vec::new(),
             applied: RefCell::default(),
+            failed: Vec::new(),
         })
     }
 

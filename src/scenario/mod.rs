@@ -212,6 +212,8 @@ pub struct FaultSpec {
     pub optional: Option<Located<bool>>,
     pub max_active: Option<Located<u32>>,
     pub probability: Option<Located<Share>>,
+    /// Also what could not be read, which has been noted: it is not missing.
+    pub written: Written,
     pub group: Option<Located<String>>,
     pub enabled: Option<Located<bool>>,
     pub first: Option<Located<u64>>,
@@ -220,6 +222,15 @@ pub struct FaultSpec {
     pub mark: Option<Located<bool>>,
     /// The `inject.*` kinds in file order.
     pub inject: Vec<Located<fault::Spec>>,
+}
+
+/// What a fault says of who is hit, rightly or wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    pub probability: bool,
+    /// `first` or `every`.
+    pub turn: bool,
+    pub limit: bool,
 }
 
 /// `faults.NAME.bursts`: mean lengths.

@@ -3,7 +3,7 @@
 use super::adjust::{Adjustment, adjusted};
 use super::{
     BurstsSpec, FaultSpec, HostHeader, Limit, MatchSpec, OnlySpec, PhaseSpec, RouteSpec,
-    SafetySpec, SamplingSpec, Says, Scenario, ServiceSpec, StatusPattern, Widening,
+    SafetySpec, SamplingSpec, Says, Scenario, ServiceSpec, StatusPattern, Widening, Written,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
 use crate::document::{Content, Entry, Node, Table, instead};
@@ -196,6 +196,12 @@ fn route(name: Located<String>, table: &mut Table<'_, '_>) -> RouteSpec {
 
 fn fault(name: Located<String>, table: &mut Table<'_, '_>) -> FaultSpec {
     let routes_at = table.node("routes").map_or(table.at, |node| node.at());
+    let is_there = |key: &str| table.node(key).is_some();
+    let written = Written {
+        probability: is_there("probability"),
+        turn: is_there("first") || is_there("every"),
+        limit: is_there("limit"),
+    };
     FaultSpec {
         name,
         routes: table.text_list("routes"),
@@ -208,6 +214,7 @@ fn fault(name: Located<String>, table: &mut Table<'_, '_>) -> FaultSpec {
         optional: table.boolean("optional"),
         max_active: table.integer("max_active"),
         probability: table.share("probability"),
+        written,
         group: table.text("group"),
         enabled: table.boolean("enabled"),
         first: table.integer("first"),

@@ -8,7 +8,7 @@ use super::read::statuses;
 use crate::budget::{Dialect, Empty, Mode};
 use crate::diagnostic::{Located, Place};
 use crate::document::{Key, Table, TableKeys, Value};
-use crate::units::{Rate, Share};
+use crate::units::{Rate, Share, Spent};
 
 #[derive(Debug, Clone)]
 pub struct SloSpec {
@@ -98,7 +98,8 @@ pub struct AlertTierSpec {
 #[derive(Debug, Clone)]
 pub struct ProductionSpec {
     pub rate: Option<Located<Rate>>,
-    pub consumed: Option<Located<Share>>,
+    /// More than all of it, where it is in the red already.
+    pub consumed: Option<Located<Spent>>,
     pub error_rate: Option<Located<Share>>,
 }
 
@@ -133,7 +134,7 @@ pub(super) fn slo(name: Located<String>, table: &mut Table<'_, '_>) -> SloSpec {
         alerts: alerts(table),
         production: table.table("production").map(|mut table| ProductionSpec {
             rate: table.rate("rate"),
-            consumed: table.share("consumed"),
+            consumed: table.spent("consumed"),
             error_rate: table.share("error_rate"),
         }),
         timeslices: timeslices(table),
@@ -389,8 +390,12 @@ static PRODUCTION: TableKeys = TableKeys {
           only scaled to the drill's traffic.",
     keys: &[
         Key::new("rate", Value::Rate, "Its events there: the budget in events (basis `absolute`)."),
-        Key::new("consumed", Value::Share, "What of the budget was gone before the drill.")
-            .default("\"0%\""),
+        Key::new(
+            "consumed",
+            Value::Spent,
+            "What of the budget was gone before the drill; above 100% where it is overspent.",
+        )
+        .default("\"0%\""),
         Key::new(
             "error_rate",
             Value::Share,

@@ -4,11 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 mod amount;
+mod spent;
 
 pub use amount::{
     Bandwidth, Bytes, Rate, bandwidth, bandwidth_readings, bytes, bytes_readings, rate,
     rate_readings,
 };
+pub use spent::{Spent, spent, spent_readings};
 
 /// The longest duration the language knows: 366 days. Keeps every sum of times far from overflow.
 pub const LONGEST: Duration = Duration::from_hours(366 * 24);
@@ -46,12 +48,17 @@ impl Share {
 impl fmt::Display for Share {
     /// As a user would write it: `5%`, `99.95%`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, part) = (self.0 / 10_000_000, self.0 % 10_000_000);
-        if part == 0 {
-            write!(f, "{whole}%")
-        } else {
-            write!(f, "{whole}.{}%", format!("{part:07}").trim_end_matches('0'))
-        }
+        percentage(f, u64::from(self.0))
+    }
+}
+
+/// Parts per billion as a percentage, with no more digits than it has.
+fn percentage(f: &mut fmt::Formatter<'_>, parts: u64) -> fmt::Result {
+    let (whole, part) = (parts / 10_000_000, parts % 10_000_000);
+    if part == 0 {
+        write!(f, "{whole}%")
+    } else {
+        write!(f, "{whole}.{}%", format!("{part:07}").trim_end_matches('0'))
     }
 }
 
