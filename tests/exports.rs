@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::budget::{OUTAGE, Traffic, tool, well};
 use crate::support::{BACKBURN, Program, Scratch, exchange, free_port, host, proxy, status_of};
@@ -307,4 +307,18 @@ alerts.tiers.quick = { long = "10m", short = "1m", budget = "0.4%" }
     let median = prometheus.query(&format!("histogram_quantile(0.5, {buckets})"));
     let median: f64 = median[0]["value"][1].as_str().unwrap().parse().unwrap();
     assert!(median > 0.0 && median < 20.0, "{median}");
+    // And of its counts, what production has used up.
+    let counted =
+        prometheus.query("sum by (slo, outcome) (increase(backburn_slo_events_total[1m]))");
+    let answer = json!({ "status": "success", "data": { "result": counted } }).to_string();
+    drill.scratch.file("answer.json", &answer);
+    let plain = "[slos.up]\nobjective = \"99.9%\"\nsli.availability = {}\n";
+    drill.scratch.file("plain.toml", &format!("[proxy]\nupstream = \"{}\"\n{plain}", service.url));
+    let import = ["import", "history", "answer.json", "plain.toml", "-o", "production.toml"];
+    let (code, _, said) = drill.backburn(&import);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, _, said) = drill.backburn(&["check", "--strict", "plain.toml", "production.toml"]);
+    assert_eq!(code, Some(0), "{said}");
+    let made = std::fs::read_to_string(drill.scratch.0.join("production.toml")).unwrap();
+    assert!(made.contains("[slos.up]\nproduction = { rate = \""), "{made}");
 }

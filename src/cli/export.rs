@@ -165,7 +165,8 @@ pub(super) fn export(what: &Export) -> u8 {
 }
 
 /// A scenario that has no mistakes; `None` after saying what is wrong.
-fn plan(args: &ScenarioArgs) -> Option<Plan> {
+/// The scenario's plan; what keeps it from being one is said.
+pub(super) fn plan(args: &ScenarioArgs) -> Option<Plan> {
     let source = Source { paths: args.files.clone(), sets: args.over.sets(), ..Source::default() };
     let Compiled { plan, notes, scenario } = source.read().compile(&[], None);
     if plan.is_none() {

@@ -1,10 +1,11 @@
-//! `backburn import`: other tools' rules as a scenario.
+//! `backburn import`: other tools' rules as a scenario, and what they have counted.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::export::{self, ScenarioArgs};
 use super::{exit, output};
 use crate::diagnostic::{Severity, render};
 use crate::exchange::{self, Imported, openslo};
@@ -40,6 +41,29 @@ Examples:
 What has no equivalent is told, and written among the comments. Queries are not taken over:
 backburn counts requests itself.")]
     Openslo(ImportArgs),
+    /// What production has counted of a scenario's SLOs over their windows, from Prometheus, as
+    /// their `production`, to be given beside the scenario.
+    #[command(after_help = "\
+Examples:
+  curl -s http://prometheus:9090/api/v1/query --data-urlencode 'query=
+    label_replace(sum(increase(http_requests_total{code=~\"5..\"}[28d])), \"outcome\", \"bad\", \"\", \"\") or
+    label_replace(sum(increase(http_requests_total{code!~\"5..\"}[28d])), \"outcome\", \"good\", \"\", \"\")' |
+    backburn import history - scenario.toml -o production.toml
+  backburn run scenario.toml production.toml
+
+The increases are over as long as the SLO's window. With several SLOs, the label `slo` says which.")]
+    History(HistoryArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// What Prometheus answered to an instant query; `-` reads it from stdin.
+    answer: PathBuf,
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    /// Where it goes, a file that is not there yet [default: stdout].
+    #[arg(short, long, env = "BACKBURN_IMPORT_OUTPUT", value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -52,19 +76,25 @@ pub(super) struct ImportArgs {
 }
 
 pub(super) fn import(what: &Import) -> u8 {
-    let (Import::Toxiproxy(args) | Import::EnvoyFault(args) | Import::Openslo(args)) = what;
+    match what {
+        Import::Toxiproxy(args) => {
+            rules(args, |name, text| exchange::TOXIPROXY.import(name, text), "")
+        }
+        Import::EnvoyFault(args) => {
+            rules(args, |name, text| exchange::ENVOY_FAULT.import(name, text), "")
+        }
+        Import::Openslo(args) => rules(args, openslo::import, "scenario.toml "),
+        Import::History(args) => history(args),
+    }
+}
+
+/// `with`: what has to be given beside what came out.
+fn rules(args: &ImportArgs, import: impl Fn(&str, &str) -> Imported, with: &str) -> u8 {
     let (name, text) = match text(&args.file) {
         Ok(read) => read,
-        Err(why) => {
-            output::say(&format!("error: {why}"));
-            return exit::USAGE;
-        }
+        Err(why) => return refused(&why),
     };
-    let Imported { sources, notes, scenario } = match what {
-        Import::Toxiproxy(_) => exchange::TOXIPROXY.import(&name, &text),
-        Import::EnvoyFault(_) => exchange::ENVOY_FAULT.import(&name, &text),
-        Import::Openslo(_) => openslo::import(&name, &text),
-    };
+    let Imported { sources, notes, scenario } = import(&name, &text);
     if !notes.is_empty() {
         output::say(render(&notes, &sources, output::colour()).trim_end());
     }
@@ -73,15 +103,34 @@ pub(super) fn import(what: &Import) -> u8 {
         output::say(&words::count(errors as u64, "mistake"));
         return exit::USAGE;
     };
-    if let Some(path) = &args.output {
-        if let Err(error) = output::write_new(path, &scenario) {
-            output::say(&format!("error: cannot write {}: {error}", path.display()));
-            return exit::USAGE;
+    written(args.output.as_deref(), &scenario, with)
+}
+
+fn history(args: &HistoryArgs) -> u8 {
+    let (name, text) = match text(&args.answer) {
+        Ok(read) => read,
+        Err(why) => return refused(&why),
+    };
+    let Some(plan) = export::plan(&args.scenario) else { return exit::USAGE };
+    match exchange::history::history(&name, &text, &plan) {
+        Ok(production) => written(args.output.as_deref(), &production, "scenario.toml "),
+        Err(why) => refused(&why),
+    }
+}
+
+fn refused(why: &str) -> u8 {
+    output::say(&format!("error: {why}"));
+    exit::USAGE
+}
+
+fn written(to: Option<&Path>, made: &str, with: &str) -> u8 {
+    if let Some(path) = to {
+        if let Err(error) = output::write_new(path, made) {
+            return refused(&format!("cannot write {}: {error}", path.display()));
         }
-        let with = if matches!(what, Import::Openslo(_)) { "scenario.toml " } else { "" };
         output::say(&format!("written   {0}; next: backburn check {with}{0}", path.display()));
     } else {
-        output::data(&scenario);
+        output::data(made);
     }
     0
 }

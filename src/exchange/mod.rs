@@ -5,6 +5,7 @@ mod document;
 mod draft;
 mod envoy;
 pub mod grafana;
+pub mod history;
 mod istio;
 pub mod openslo;
 pub mod prometheus;
