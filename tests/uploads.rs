@@ -121,3 +121,57 @@ fn a_body_that_outlives_its_answer() {
     assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
     assert_eq!(events(&proxy, "outcome=\"good\""), 2);
 }
+
+/// Where the connection ends with the answer, its end waits for no more of the body: a caller that
+/// has seen the answer may send nothing more, and wait for the end.
+#[test]
+fn an_answer_that_ends_the_connection() {
+    let url = service(|mut stream| {
+        let answers = head(&mut stream).unwrap().starts_with("POST /answers");
+        // Unread, it would turn the end into a reset.
+        stream.read_exact(&mut [0; 4]).unwrap();
+        if answers {
+            let _ = stream.write_all(b"HTTP/1.1 413 Large\r\nConnection: close\r\n\r\nno");
+        }
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    for (head, status) in [
+        ("POST /answers HTTP/1.0\r\n", 413),
+        ("POST /answers HTTP/1.0\r\nConnection: keep-alive\r\n", 413),
+        ("POST /answers HTTP/1.1\r\nConnection: close\r\n", 413),
+        ("POST /closes HTTP/1.1\r\n", 502),
+    ] {
+        let mut stream = connect(&proxy);
+        let text = format!("{head}Host: t\r\nContent-Length: 9\r\n\r\nbody");
+        stream.write_all(text.as_bytes()).unwrap();
+        let (text, closed) = read(&mut stream, |_| false);
+        assert_eq!((crate::support::status_of(&text), closed), (status, true), "{head}: {text:?}");
+    }
+    proxy.until("counted", |_| events(&proxy, "") == 4);
+    assert_eq!(events(&proxy, "outcome=\"good\""), 3);
+}
+
+/// What asks backburn itself may have a body, which is no next head.
+#[test]
+fn a_body_for_the_proxy_itself() {
+    let url = service(|mut stream| {
+        while head(&mut stream).is_some() {
+            let _ = stream.write_all(OK);
+        }
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    let mut stream = connect(&proxy);
+    for piece in ["OPTIONS * HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n", "bo", "dy"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    let (text, closed) = read(&mut stream, |text| answers(text).len() == 2);
+    assert!(!closed && answers(&text) == [204, 200], "{text:?}");
+    // Nor does it keep the connection for longer than it is given.
+    let mut stream = connect(&proxy);
+    stream.write_all(b"OPTIONS * HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n").unwrap();
+    let (text, closed) = read(&mut stream, |_| false);
+    assert!(closed && text.contains("\r\nconnection: close\r\n"), "{text:?}");
+    assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
+}

@@ -147,7 +147,8 @@ impl Inflow {
         if broken || self.waits_for_leave || self.is_end_stream() {
             return;
         }
-        tokio::task::spawn_local(async move {
+        let whose = Rc::clone(&conn);
+        whose.read_on(async move {
             let mut left = LEFT_BYTES;
             while let Some(frame) = self.frame().await {
                 let length = frame.ok().map(|frame| frame.data_ref().map_or(0, Bytes::len));
