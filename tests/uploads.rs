@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::gateway::{OK, SLO, answers, connect, read};
+use crate::h2::{DATA, END_HEADERS, H2, HEADERS, PSEUDO, fields, frame};
 use crate::support::proxy;
 use crate::upstream::{events, head, service};
 
@@ -174,4 +175,28 @@ fn a_body_for_the_proxy_itself() {
     let (text, closed) = read(&mut stream, |_| false);
     assert!(closed && text.contains("\r\nconnection: close\r\n"), "{text:?}");
     assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
+}
+
+/// What is still on its way of a body that nobody wants any more is no reason to reset an HTTP/2
+/// connection that has come to its end: the caller may not have read its answer yet.
+#[test]
+fn an_upload_that_outlives_an_http2_connection() {
+    const GOODBYE: u8 = 7;
+    let url = service(|mut stream| {
+        head(&mut stream).unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok");
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    let mut h2 = H2::open(&proxy, &[]);
+    let post = [(":method", "POST"), PSEUDO[1], PSEUDO[2], PSEUDO[3]];
+    h2.send(&frame(HEADERS, END_HEADERS, 1, &fields(&post)));
+    h2.send(&frame(GOODBYE, 0, 0, &[0; 8]));
+    assert_eq!(h2.verdict(), "200");
+    assert!(h2.until(|_| false).is_none());
+    for _ in 0..3 {
+        h2.stream.write_all(&frame(DATA, 0, 1, b"body")).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(h2.stream.read(&mut [0]).unwrap(), 0);
+    proxy.until("counted", |_| events(&proxy, "outcome=\"good\"") == 1);
 }

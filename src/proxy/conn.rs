@@ -339,6 +339,10 @@ impl Conn {
         *self.reading_on.borrow_mut() = Some(reading.abort_handle());
     }
 
+    pub fn stream(&self) -> Option<&TcpStream> {
+        self.socket.as_ref().map(AsRef::as_ref)
+    }
+
     pub fn lingers(&self) -> bool {
         self.flags.linger.get()
     }

@@ -139,13 +139,17 @@ impl Inflow {
 
     /// Reads on what of a caller's body nobody wants any more: the answer came before its end, and
     /// the caller has been told nothing of closing the connection. On HTTP/2 the stream alone is
-    /// over.
+    /// over; what of it is still on its way must not destroy the answer if the connection ends too.
     pub fn is_left(mut self) {
         let broken = self.upload.take().is_none_or(|upload| upload.broken().is_some());
-        let conn = self.presence.as_ref().map(Presence::conn).filter(|conn| !conn.is_multiplexed());
-        let Some(conn) = conn.map(Rc::clone) else { return };
+        let Some(conn) = self.presence.as_ref().map(|presence| Rc::clone(presence.conn())) else {
+            return;
+        };
         if broken || self.waits_for_leave || self.is_end_stream() {
             return;
+        }
+        if conn.is_multiplexed() {
+            return conn.linger_on_close();
         }
         let whose = Rc::clone(&conn);
         whose.read_on(async move {
