@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::gateway::{OK, SLO, answers, connect, read};
-use crate::h2::{DATA, END_HEADERS, H2, HEADERS, PSEUDO, fields, frame};
+use crate::h2::{DATA, END_HEADERS, H2, HEADERS, PSEUDO, RESET, fields, frame};
 use crate::support::proxy;
 use crate::upstream::{events, head, service};
 
@@ -199,4 +199,69 @@ fn an_upload_that_outlives_an_http2_connection() {
     }
     assert_eq!(h2.stream.read(&mut [0]).unwrap(), 0);
     proxy.until("counted", |_| events(&proxy, "outcome=\"good\"") == 1);
+}
+
+/// A caller that resets its stream inside its body has left, with whatever code: its body is not
+/// called broken, and never passed on as whole.
+#[test]
+fn an_upload_that_is_reset() {
+    let (tell, told) = std::sync::mpsc::channel::<Vec<u8>>();
+    let tell = std::sync::Mutex::new(tell);
+    let url = service(move |mut stream| {
+        let mut seen = Vec::new();
+        let _ = stream.read_to_end(&mut seen);
+        let _ = tell.lock().unwrap().send(seen);
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    let (mut h2, rounds) = (H2::open(&proxy, &[]), 10);
+    let post = [(":method", "POST"), PSEUDO[1], PSEUDO[2], PSEUDO[3]];
+    for round in 0..rounds {
+        let (stream, code) = (2 * round + 1, [8, 0][round as usize % 2]);
+        h2.send(
+            &[
+                frame(HEADERS, END_HEADERS, stream, &fields(&post)),
+                frame(DATA, 0, stream, b"begun"),
+            ]
+            .concat(),
+        );
+        proxy.until("begun", |proxy| proxy.metric("http_server_active_requests", &[]) == 1);
+        std::thread::sleep(Duration::from_millis(20));
+        h2.send(
+            &[frame(DATA, 0, stream, b"more"), frame(RESET, 0, stream, &[0, 0, 0, code])].concat(),
+        );
+        proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+        let seen = told.recv_timeout(crate::support::PATIENCE).unwrap();
+        assert!(!seen.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&seen));
+    }
+    let gone = proxy.metric("backburn_slo_excluded_events_total", &["reason=\"client_gone\""]);
+    assert_eq!((gone, events(&proxy, "")), (u64::from(rounds), 0));
+    assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
+}
+
+/// A service that resets its stream inside its answer has broken off, even if it says that this is
+/// no error.
+#[test]
+fn an_answer_that_is_reset() {
+    let url = service(|mut stream| {
+        const SETTINGS: u8 = 4;
+        let head = fields(&[(":status", "200"), ("content-length", "9")]);
+        let answer = [
+            frame(SETTINGS, 0, 0, &[]),
+            frame(HEADERS, END_HEADERS, 1, &head),
+            frame(DATA, 0, 1, b"half"),
+            frame(RESET, 0, 1, &[0; 4]),
+        ];
+        // The preface, and all that comes with the request.
+        let _ = stream.read(&mut [0; 1000]);
+        std::thread::sleep(Duration::from_millis(200));
+        stream.write_all(&answer.concat()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let proxy = proxy(SLO, &url.replace("http:", "h2c:"), &[]);
+    let mut stream = connect(&proxy);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    let (text, closed) = read(&mut stream, |_| false);
+    assert!(closed && text.ends_with("half"), "{text:?}");
+    proxy.until("counted", |_| events(&proxy, "") == 1);
+    assert_eq!(events(&proxy, "cause=\"organic\""), 1);
 }

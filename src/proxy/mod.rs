@@ -15,7 +15,7 @@ pub mod forwarded;
 pub mod headers;
 pub mod heads;
 pub mod inflow;
-mod linger;
+pub mod linger;
 pub mod listen;
 pub mod own;
 pub mod piped;
