@@ -322,7 +322,7 @@ impl Conn {
     /// It is closed behind the answer that is on its way, which its client may wait for.
     pub fn is_last(&self) {
         self.flags.last.set(true);
-        let reading = self.reading_on.take();
+        let reading = self.reading_on.take().filter(|reading| !reading.is_finished());
         if let Some(reading) = reading {
             reading.abort();
             self.flags.linger.set(true);
