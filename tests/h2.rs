@@ -10,9 +10,9 @@ use crate::recorder::Recorder;
 use crate::support::{Program, bounded, proxy};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
+pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
-const RESET: u8 = 3;
+pub(crate) const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -69,7 +69,7 @@ fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 pub(crate) struct H2 {
-    stream: TcpStream,
+    pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
 }
 

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use crate::gateway::{OK, SLO, answers, connect, read};
+use crate::h2::{DATA, END_HEADERS, H2, HEADERS, PSEUDO, RESET, fields, frame};
 use crate::support::proxy;
 use crate::upstream::{events, head, service};
 
@@ -120,4 +121,147 @@ fn a_body_that_outlives_its_answer() {
     answered(&mut stream, "second");
     assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
     assert_eq!(events(&proxy, "outcome=\"good\""), 2);
+}
+
+/// Where the connection ends with the answer, its end waits for no more of the body: a caller that
+/// has seen the answer may send nothing more, and wait for the end.
+#[test]
+fn an_answer_that_ends_the_connection() {
+    let url = service(|mut stream| {
+        let answers = head(&mut stream).unwrap().starts_with("POST /answers");
+        // Unread, it would turn the end into a reset.
+        stream.read_exact(&mut [0; 4]).unwrap();
+        if answers {
+            let _ = stream.write_all(b"HTTP/1.1 413 Large\r\nConnection: close\r\n\r\nno");
+        }
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    for (head, status) in [
+        ("POST /answers HTTP/1.0\r\n", 413),
+        ("POST /answers HTTP/1.0\r\nConnection: keep-alive\r\n", 413),
+        ("POST /answers HTTP/1.1\r\nConnection: close\r\n", 413),
+        ("POST /closes HTTP/1.1\r\n", 502),
+    ] {
+        let mut stream = connect(&proxy);
+        let text = format!("{head}Host: t\r\nContent-Length: 9\r\n\r\nbody");
+        stream.write_all(text.as_bytes()).unwrap();
+        let (text, closed) = read(&mut stream, |_| false);
+        assert_eq!((crate::support::status_of(&text), closed), (status, true), "{head}: {text:?}");
+    }
+    proxy.until("counted", |_| events(&proxy, "") == 4);
+    assert_eq!(events(&proxy, "outcome=\"good\""), 3);
+}
+
+/// What asks backburn itself may have a body, which is no next head.
+#[test]
+fn a_body_for_the_proxy_itself() {
+    let url = service(|mut stream| {
+        while head(&mut stream).is_some() {
+            let _ = stream.write_all(OK);
+        }
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    let mut stream = connect(&proxy);
+    for piece in ["OPTIONS * HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n", "bo", "dy"] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    let (text, closed) = read(&mut stream, |text| answers(text).len() == 2);
+    assert!(!closed && answers(&text) == [204, 200], "{text:?}");
+    // Nor does it keep the connection for longer than it is given.
+    let mut stream = connect(&proxy);
+    stream.write_all(b"OPTIONS * HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n").unwrap();
+    let (text, closed) = read(&mut stream, |_| false);
+    assert!(closed && text.contains("\r\nconnection: close\r\n"), "{text:?}");
+    assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
+}
+
+/// What is still on its way of a body that nobody wants any more is no reason to reset an HTTP/2
+/// connection that has come to its end: the caller may not have read its answer yet.
+#[test]
+fn an_upload_that_outlives_an_http2_connection() {
+    const GOODBYE: u8 = 7;
+    let url = service(|mut stream| {
+        head(&mut stream).unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok");
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    let mut h2 = H2::open(&proxy, &[]);
+    let post = [(":method", "POST"), PSEUDO[1], PSEUDO[2], PSEUDO[3]];
+    h2.send(&frame(HEADERS, END_HEADERS, 1, &fields(&post)));
+    h2.send(&frame(GOODBYE, 0, 0, &[0; 8]));
+    assert_eq!(h2.verdict(), "200");
+    assert!(h2.until(|_| false).is_none());
+    for _ in 0..3 {
+        h2.stream.write_all(&frame(DATA, 0, 1, b"body")).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(h2.stream.read(&mut [0]).unwrap(), 0);
+    proxy.until("counted", |_| events(&proxy, "outcome=\"good\"") == 1);
+}
+
+/// A caller that resets its stream inside its body has left, with whatever code: its body is not
+/// called broken, and never passed on as whole.
+#[test]
+fn an_upload_that_is_reset() {
+    let (tell, told) = std::sync::mpsc::channel::<Vec<u8>>();
+    let tell = std::sync::Mutex::new(tell);
+    let url = service(move |mut stream| {
+        let mut seen = Vec::new();
+        let _ = stream.read_to_end(&mut seen);
+        let _ = tell.lock().unwrap().send(seen);
+    });
+    let proxy = proxy(SLO, &url, &[]);
+    let (mut h2, rounds) = (H2::open(&proxy, &[]), 10);
+    let post = [(":method", "POST"), PSEUDO[1], PSEUDO[2], PSEUDO[3]];
+    for round in 0..rounds {
+        let (stream, code) = (2 * round + 1, [8, 0][round as usize % 2]);
+        h2.send(
+            &[
+                frame(HEADERS, END_HEADERS, stream, &fields(&post)),
+                frame(DATA, 0, stream, b"begun"),
+            ]
+            .concat(),
+        );
+        proxy.until("begun", |proxy| proxy.metric("http_server_active_requests", &[]) == 1);
+        std::thread::sleep(Duration::from_millis(20));
+        h2.send(
+            &[frame(DATA, 0, stream, b"more"), frame(RESET, 0, stream, &[0, 0, 0, code])].concat(),
+        );
+        proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
+        let seen = told.recv_timeout(crate::support::PATIENCE).unwrap();
+        assert!(!seen.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&seen));
+    }
+    let gone = proxy.metric("backburn_slo_excluded_events_total", &["reason=\"client_gone\""]);
+    assert_eq!((gone, events(&proxy, "")), (u64::from(rounds), 0));
+    assert_eq!(proxy.metric("backburn_refused_total", &[]), 0);
+}
+
+/// A service that resets its stream inside its answer has broken off, even if it says that this is
+/// no error.
+#[test]
+fn an_answer_that_is_reset() {
+    let url = service(|mut stream| {
+        const SETTINGS: u8 = 4;
+        let head = fields(&[(":status", "200"), ("content-length", "9")]);
+        let answer = [
+            frame(SETTINGS, 0, 0, &[]),
+            frame(HEADERS, END_HEADERS, 1, &head),
+            frame(DATA, 0, 1, b"half"),
+            frame(RESET, 0, 1, &[0; 4]),
+        ];
+        // The preface, and all that comes with the request.
+        let _ = stream.read(&mut [0; 1000]);
+        std::thread::sleep(Duration::from_millis(200));
+        stream.write_all(&answer.concat()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let proxy = proxy(SLO, &url.replace("http:", "h2c:"), &[]);
+    let mut stream = connect(&proxy);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    let (text, closed) = read(&mut stream, |_| false);
+    assert!(closed && text.ends_with("half"), "{text:?}");
+    proxy.until("counted", |_| events(&proxy, "") == 1);
+    assert_eq!(events(&proxy, "cause=\"organic\""), 1);
 }

@@ -17,6 +17,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::AbortHandle;
 
 use super::admit::Refusal;
 use super::heads::Heads;
@@ -44,6 +45,8 @@ pub struct Conn {
     handed: Cell<u32>,
     /// Why a head was kept from hyper.
     refused: Cell<Option<Refusal>>,
+    /// Reads on what is left of a body whose answer is out.
+    reading_on: RefCell<Option<AbortHandle>>,
     /// Of the connection's own task.
     waker: RefCell<Option<Waker>>,
 }
@@ -59,6 +62,7 @@ struct Flags {
     multiplexed: Cell<bool>,
     tunnel: Cell<bool>,
     linger: Cell<bool>,
+    last: Cell<bool>,
     stalled: Cell<bool>,
 }
 
@@ -163,6 +167,7 @@ impl Conn {
             heads: RefCell::default(),
             handed: Cell::new(0),
             refused: Cell::new(None),
+            reading_on: RefCell::default(),
             waker: RefCell::new(None),
         });
         (Rc::clone(&conn), Socket { read, conn })
@@ -311,6 +316,31 @@ impl Conn {
     /// Closing it must not destroy an answer that the client, still sending, has not read.
     pub fn linger_on_close(&self) {
         self.flags.linger.set(true);
+        self.is_last();
+    }
+
+    /// It is closed behind the answer that is on its way, which its client may wait for.
+    pub fn is_last(&self) {
+        self.flags.last.set(true);
+        let reading = self.reading_on.take().filter(|reading| !reading.is_finished());
+        if let Some(reading) = reading {
+            reading.abort();
+            self.flags.linger.set(true);
+        }
+    }
+
+    /// Reads the rest of a body that nobody wants, so that the next request can come; with no next
+    /// one to come, the end is not to wait for it.
+    pub fn read_on(&self, rest: impl Future<Output = ()> + 'static) {
+        if self.flags.last.get() {
+            return self.linger_on_close();
+        }
+        let reading = tokio::task::spawn_local(rest);
+        *self.reading_on.borrow_mut() = Some(reading.abort_handle());
+    }
+
+    pub fn stream(&self) -> Option<&TcpStream> {
+        self.socket.as_ref().map(AsRef::as_ref)
     }
 
     pub fn lingers(&self) -> bool {
@@ -335,6 +365,7 @@ impl Conn {
         let Progress { finishing, clock, .. } = &self.progress;
         if order == Order::Finish && finishing.get() == 0 {
             finishing.set(clock.now());
+            self.is_last();
         }
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();

@@ -4,7 +4,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version, request};
 
 /// Names the fault that hit a request, on its answer.
 pub const FAULT: HeaderName = HeaderName::from_static("x-backburn-fault");
@@ -82,6 +82,26 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
     for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
         headers.remove(name);
+    }
+}
+
+/// `Connection` says this.
+pub fn connection_says(headers: &HeaderMap, field: &str) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|name| name.trim().eq_ignore_ascii_case(field))
+}
+
+/// No request follows on its connection (RFC 9112 9.3).
+pub fn is_last(head: &request::Parts, seen: Glance) -> bool {
+    let says = |what| seen.has(Glance::HOP) && connection_says(&head.headers, what);
+    match head.version {
+        Version::HTTP_10 => !says("keep-alive"),
+        Version::HTTP_11 => says("close"),
+        _ => false,
     }
 }
 

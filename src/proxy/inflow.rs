@@ -25,6 +25,8 @@ pub enum BodyError {
     Sender(hyper::Error),
     /// Whoever sends it has said nothing for too long.
     Stalled,
+    /// It said that it was longer.
+    Short,
 }
 
 impl std::fmt::Display for BodyError {
@@ -32,6 +34,7 @@ impl std::fmt::Display for BodyError {
         match self {
             Self::Sender(error) => error.fmt(f),
             Self::Stalled => f.write_str("the body has stalled"),
+            Self::Short => f.write_str("the body is shorter than it said"),
         }
     }
 }
@@ -139,15 +142,20 @@ impl Inflow {
 
     /// Reads on what of a caller's body nobody wants any more: the answer came before its end, and
     /// the caller has been told nothing of closing the connection. On HTTP/2 the stream alone is
-    /// over.
+    /// over; what of it is still on its way must not destroy the answer if the connection ends too.
     pub fn is_left(mut self) {
         let broken = self.upload.take().is_none_or(|upload| upload.broken().is_some());
-        let conn = self.presence.as_ref().map(Presence::conn).filter(|conn| !conn.is_multiplexed());
-        let Some(conn) = conn.map(Rc::clone) else { return };
+        let Some(conn) = self.presence.as_ref().map(|presence| Rc::clone(presence.conn())) else {
+            return;
+        };
         if broken || self.waits_for_leave || self.is_end_stream() {
             return;
         }
-        tokio::task::spawn_local(async move {
+        if conn.is_multiplexed() {
+            return conn.linger_on_close();
+        }
+        let whose = Rc::clone(&conn);
+        whose.read_on(async move {
             let mut left = LEFT_BYTES;
             while let Some(frame) = self.frame().await {
                 let length = frame.ok().map(|frame| frame.data_ref().map_or(0, Bytes::len));
@@ -204,6 +212,17 @@ impl Inflow {
         true
     }
 
+    /// An HTTP/2 caller has reset its stream, or is gone. hyper takes some resets for the body's end.
+    fn caller_left(&self, polled: &Poll<Option<Result<Frame<Bytes>, hyper::Error>>>) -> bool {
+        let multiplexed = |presence: &Presence| presence.conn().is_multiplexed();
+        self.presence.as_ref().is_some_and(multiplexed)
+            && match polled {
+                Poll::Ready(None) => !self.incoming.is_end_stream(),
+                Poll::Ready(Some(Err(error))) => is_of_peer(error),
+                _ => false,
+            }
+    }
+
     fn breaks(
         &self,
         reason: &'static str,
@@ -214,6 +233,13 @@ impl Inflow {
         }
         Poll::Ready(Some(Err(error)))
     }
+}
+
+/// The peer's own doing, rather than what the codec makes of it.
+fn is_of_peer(error: &hyper::Error) -> bool {
+    use std::error::Error;
+    let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| error.is_remote() || error.is_io())
 }
 
 impl Body for Inflow {
@@ -232,7 +258,12 @@ impl Body for Inflow {
             return Poll::Ready(None);
         }
         this.waits_for_leave = false;
-        match Pin::new(&mut this.incoming).poll_frame(context) {
+        let polled = Pin::new(&mut this.incoming).poll_frame(context);
+        if this.caller_left(&polled) {
+            // No mistake of its: whoever serves the stream is dropped with it, and counts that.
+            return Poll::Pending;
+        }
+        match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
                 this.stall.moves();
                 if let Some(trailers) = frame.trailers_mut() {
@@ -246,6 +277,9 @@ impl Body for Inflow {
             }
             Poll::Ready(Some(Err(error))) => {
                 this.breaks("bad_request_body", BodyError::Sender(error))
+            }
+            Poll::Ready(None) if this.incoming.size_hint().exact().is_some_and(|left| left > 0) => {
+                this.breaks("bad_request_body", BodyError::Short)
             }
             Poll::Ready(None) => {
                 this.ended = true;

@@ -15,6 +15,7 @@ pub mod forwarded;
 pub mod headers;
 pub mod heads;
 pub mod inflow;
+pub mod linger;
 pub mod listen;
 pub mod open;
 pub mod own;

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use http::{Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
 
 use super::act;
-use super::body::{Payload, ResponseBody};
+use super::body::ResponseBody;
 use super::conn::Conn;
 use super::connect::Trouble;
 use super::exchange::Exchange;
@@ -23,10 +24,14 @@ pub fn refusal(status: StatusCode, reason: &'static str, conn: Rc<Conn>) -> Resp
 }
 
 /// `OPTIONS *`: the proxy itself is asked, and can do what HTTP can.
-pub fn for_us(conn: Rc<Conn>) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::unrecorded(Payload::Empty, conn));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
+pub fn for_us(keep_alive: bool, conn: Rc<Conn>) -> Response<ResponseBody> {
+    if !keep_alive {
+        conn.linger_on_close();
+    }
+    let (status, headers, body) = (StatusCode::NO_CONTENT, HeaderMap::new(), Bytes::new());
+    let answer = Answer { status, grpc: None, headers, body };
+    let (head, payload) = act::head(answer, true, keep_alive);
+    Response::from_parts(head, ResponseBody::unrecorded(payload, conn))
 }
 
 /// The caller's own body was no body, or stopped coming.

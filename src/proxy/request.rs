@@ -156,7 +156,12 @@ async fn serve(
         Err(NotLetIn::Refused(Refusal { status, reason })) => {
             return Ok(own::refusal(status, reason, Rc::clone(&entrance.conn)));
         }
-        Err(NotLetIn::ForUs) => return Ok(own::for_us(Rc::clone(&entrance.conn))),
+        Err(NotLetIn::ForUs) => {
+            let _here = entrance.conn.enter();
+            let expects_continue = head.headers.contains_key(header::EXPECT);
+            let keep_alive = Box::pin(act::drain(body, expects_continue)).await;
+            return Ok(own::for_us(keep_alive, Rc::clone(&entrance.conn)));
+        }
     };
     let conn = &entrance.conn;
     let stage = Rc::clone(&exchange.stage);

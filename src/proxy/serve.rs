@@ -5,20 +5,20 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::OwnPort;
 use super::admit::Refusal;
 use super::conn::{Conn, Order};
 use super::flow::Streams;
+use super::linger::{LINGER, Rest, linger};
 use super::open::Spoken;
 use super::request;
 use super::rewound::Rewound;
@@ -30,10 +30,6 @@ use super::worker::{Accepted, Counted, Worker};
 const BUFFERED: usize = 64 * 1024;
 /// How many fields hyper takes unless told otherwise.
 const HYPERS_HEADERS: u16 = 100;
-/// What a caller that was refused may go on to send before the connection is closed on it.
-const LINGER_BYTES: usize = 1024 * 1024;
-pub(super) const LINGER: Duration = Duration::from_secs(1);
-
 /// Where requests come in: what those of one connection have in common.
 #[derive(Debug, Clone)]
 pub struct Entrance {
@@ -212,25 +208,6 @@ async fn say(worker: &Worker, io: &mut (impl AsyncWrite + Unpin), refusal: Refus
     }
 }
 
-/// Reads on for a moment: closing a socket with unread bytes in it would destroy the answer.
-async fn linger(worker: &Worker, mut io: impl AsyncRead + Unpin) {
-    let watch = worker.sweep.watch(LINGER);
-    let mut piece = [0; 4096];
-    let mut left = LINGER_BYTES;
-    let all = async {
-        while let Ok(read @ 1..) = io.read(&mut piece).await {
-            left = left.saturating_sub(read);
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = all => {}
-        () = watch.over() => {}
-    }
-}
-
 async fn h2<I>(worker: Rc<Worker>, conn: Rc<Conn>, io: I, port: Option<OwnPort>, counted: &Counted)
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -253,7 +230,7 @@ where
             Ok::<_, h2::Error>(response.map(|body| body.on(flow).map_err(broken)))
         }
     });
-    let mut http = std::pin::pin!(
+    let mut http = Box::pin(
         http2::Builder::new(streams.clone())
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOWS)
@@ -262,7 +239,7 @@ where
             .max_send_buf_size(BUFFERED)
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(1024)
-            .serve_connection(TokioIo::new(io), service)
+            .serve_connection(TokioIo::new(io), service),
     );
     let mut finishing = false;
     let ended = poll_fn(|context| {
@@ -272,10 +249,13 @@ where
         }
         http.as_mut().poll(context)
     });
-    if let Err(error) = ended.await
-        && is_abuse(&error)
-    {
+    let abuse = ended.await.is_err_and(|error| is_abuse(&error));
+    drop(http);
+    if abuse {
         worker.stage().books.refused(worker.id, "malformed");
+    }
+    if abuse || conn.lingers() {
+        Box::pin(linger(&worker, Rest::of(&conn))).await;
     }
 }
 

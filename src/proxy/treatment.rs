@@ -14,7 +14,7 @@ use super::conn::Conn;
 use super::content::{self, Coming};
 use super::cut::Carried;
 use super::exchange::Exchange;
-use super::headers::Glance;
+use super::headers::{self, Glance};
 use super::inflow::Upload;
 use super::prescription::{Deed, Ending, Gate, Prescription, Verb};
 use super::shape::Shaper;
@@ -50,6 +50,8 @@ pub struct Caller {
     pub conn: Rc<Conn>,
     version: Version,
     expects_continue: bool,
+    /// It asks for nothing more on its connection.
+    is_last: bool,
     /// The content type of a gRPC request.
     grpc: Option<HeaderValue>,
 }
@@ -60,8 +62,14 @@ impl Caller {
             conn,
             version: head.version,
             expects_continue: seen.has(Glance::EXPECT),
+            is_last: headers::is_last(head, seen),
             grpc: grpc::content_type(&head.headers).cloned(),
         }
+    }
+
+    /// The connection ends behind an answer of this length.
+    fn ends_with(&self, length: Option<u64>) -> bool {
+        self.is_last || length.is_none() && self.version == Version::HTTP_10
     }
 
     /// Other requests share the connection: only this one's stream may be ended.
@@ -313,7 +321,10 @@ pub async fn changed_upload(
         exchange.outcome.hit = Hit::Altered;
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         if let Payload::Stream(body) = std::mem::replace(&mut payload, Payload::Full(Some(bytes))) {
-            act::drain(body, caller.expects_continue).await;
+            // The service has its request, whenever the caller is done.
+            if !act::drain(body, caller.expects_continue).await {
+                caller.conn.linger_on_close();
+            }
         }
     }
     let length = payload.size_hint().exact();
@@ -353,8 +364,12 @@ pub fn respond(
         shaper = Shaper::new(worker, &exchange, &faults.download, Carried::Body { length });
         exchange.active = std::mem::take(&mut faults.active);
     }
+    let length = payload.size_hint().exact();
+    if caller.ends_with(if bodiless { Some(0) } else { length }) {
+        caller.conn.is_last();
+    }
     if exchange.is_checked() {
-        let coming = Coming { bodiless, length: payload.size_hint().exact(), edited, damaged };
+        let coming = Coming { bodiless, length, edited, damaged };
         let own = content::sent(&mut exchange, head.status, &head.headers, coming);
         if let Some(shaper) = &mut shaper {
             shaper.own = own;

@@ -3,13 +3,15 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Version, request};
 
+use super::headers;
+
 /// What a caller wants to speak instead of HTTP.
 ///
 /// HTTP/2 is not passed on: it is offered here, by its own way in. Nor is an upgrade with content,
 /// whose end two parties might see at different places.
 pub fn wanted(head: &request::Parts) -> Option<HeaderValue> {
     let asks = head.version == Version::HTTP_11
-        && names(&head.headers, "upgrade")
+        && headers::connection_says(&head.headers, "upgrade")
         && !head.headers.contains_key(TRANSFER_ENCODING)
         && head.headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0");
     let protocol = head.headers.get(UPGRADE).filter(|_| asks)?;
@@ -19,16 +21,6 @@ pub fn wanted(head: &request::Parts) -> Option<HeaderValue> {
         .split(',')
         .any(|one| ["h2c", "h2"].contains(&one.trim()) || one.trim().starts_with("HTTP/"));
     (!is_http).then(|| protocol.clone())
-}
-
-/// `Connection` names this field.
-fn names(headers: &HeaderMap, field: &str) -> bool {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|name| name.trim().eq_ignore_ascii_case(field))
 }
 
 /// Says what is wanted, or granted, on the next hop.
