@@ -41,15 +41,15 @@ Examples:
 What has no equivalent is told, and written among the comments. Queries are not taken over:
 backburn counts requests itself.")]
     Openslo(ImportArgs),
-    /// What production has counted of a scenario's SLOs over their windows, from Prometheus, as
-    /// their `production`, to be given beside the scenario.
+    /// What production has counted of a scenario's SLOs over their windows, from Prometheus: their
+    /// `production`, a line each, as `--set` takes it.
     #[command(after_help = "\
 Examples:
   curl -s http://prometheus:9090/api/v1/query --data-urlencode 'query=
     label_replace(sum(increase(http_requests_total{code=~\"5..\"}[28d])), \"outcome\", \"bad\", \"\", \"\") or
     label_replace(sum(increase(http_requests_total{code!~\"5..\"}[28d])), \"outcome\", \"good\", \"\", \"\")' |
-    backburn import history - scenario.toml -o production.toml
-  backburn run scenario.toml production.toml
+    backburn import history - scenario.toml
+  backburn run scenario.toml --set \"$(backburn import history answer.json scenario.toml)\"
 
 The increases are over as long as the SLO's window. With several SLOs, the label `slo` says which.")]
     History(HistoryArgs),
@@ -61,9 +61,6 @@ pub(super) struct HistoryArgs {
     answer: PathBuf,
     #[command(flatten)]
     scenario: ScenarioArgs,
-    /// Where it goes, a file that is not there yet [default: stdout].
-    #[arg(short, long, env = "BACKBURN_IMPORT_OUTPUT", value_name = "FILE")]
-    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -103,7 +100,15 @@ fn rules(args: &ImportArgs, import: impl Fn(&str, &str) -> Imported, with: &str)
         output::say(&words::count(errors as u64, "mistake"));
         return exit::USAGE;
     };
-    written(args.output.as_deref(), &scenario, with)
+    let Some(path) = &args.output else {
+        output::data(&scenario);
+        return 0;
+    };
+    if let Err(error) = output::write_new(path, &scenario) {
+        return refused(&format!("cannot write {}: {error}", path.display()));
+    }
+    output::say(&format!("written   {0}; next: backburn check {with}{0}", path.display()));
+    0
 }
 
 fn history(args: &HistoryArgs) -> u8 {
@@ -113,7 +118,10 @@ fn history(args: &HistoryArgs) -> u8 {
     };
     let Some(plan) = export::plan(&args.scenario) else { return exit::USAGE };
     match exchange::history::history(&name, &text, &plan) {
-        Ok(production) => written(args.output.as_deref(), &production, "scenario.toml "),
+        Ok(production) => {
+            output::data(&production);
+            0
+        }
         Err(why) => refused(&why),
     }
 }
@@ -121,18 +129,6 @@ fn history(args: &HistoryArgs) -> u8 {
 fn refused(why: &str) -> u8 {
     output::say(&format!("error: {why}"));
     exit::USAGE
-}
-
-fn written(to: Option<&Path>, made: &str, with: &str) -> u8 {
-    if let Some(path) = to {
-        if let Err(error) = output::write_new(path, made) {
-            return refused(&format!("cannot write {}: {error}", path.display()));
-        }
-        output::say(&format!("written   {0}; next: backburn check {with}{0}", path.display()));
-    } else {
-        output::data(made);
-    }
-    0
 }
 
 /// The file's name and what is in it.

@@ -42,9 +42,9 @@ struct Counted {
     bad: f64,
 }
 
-/// A scenario's `[slos]` with what production has counted over their windows, to be given beside it;
-/// `name`: the file of the answer. Samples of one SLO and outcome add up; those without an `slo` are
-/// of the scenario's only one.
+/// What production has counted of a scenario's SLOs over their windows, a line each:
+/// `slos.NAME.production={ … }`, as `--set` takes it. `name`: the file of the answer. Samples of one
+/// SLO and outcome add up; those without an `slo` are of the scenario's only one.
 ///
 /// # Errors
 /// An answer that says nothing of the scenario's SLOs, for people.
@@ -72,18 +72,13 @@ pub fn history(name: &str, text: &str, plan: &Plan) -> Result<String, String> {
             }
         }
     }
-    let mut out = format!(
-        "# What production has counted, by {}: to be given beside the scenario.\n",
-        name.replace(char::is_control, " ")
-    );
-    let mut any = false;
+    let mut out = String::new();
     for (slo, counted) in plan.slos.iter().zip(counted) {
         if let Some(known) = production(slo, counted) {
-            let _ = write!(out, "\n[slos.{}]\nproduction = {known}\n", slo.name);
-            any = true;
+            let _ = writeln!(out, "slos.{}.production={known}", slo.name);
         }
     }
-    if any { Ok(out) } else { Err(format!("{name} has no events of any SLO")) }
+    if out.is_empty() { Err(format!("{name} has no events of any SLO")) } else { Ok(out) }
 }
 
 /// Which SLO a sample is of.
@@ -165,13 +160,13 @@ mod tests {
         for text in [whole, format!("[{samples}]")] {
             let made = history("h.json", &text, &plan(&["pay", "find"])).unwrap();
             let want = "{ rate = \"140/s\", consumed = \"18%\", error_rate = \"0.018%\" }";
-            assert!(made.ends_with(&format!("[slos.pay]\nproduction = {want}\n")), "{made}");
+            assert_eq!(made, format!("slos.pay.production={want}\n"));
         }
         // Overspent, and rare; of the only SLO there is.
         let few = [sample("\"outcome\":\"good\"", "90"), sample("\"outcome\":\"bad\"", "10")];
         let made = history("h.json", &format!("[{}]", few.join(",")), &plan(&["pay"])).unwrap();
         let want = "{ rate = \"3.571429/d\", consumed = \"10000%\", error_rate = \"10%\" }";
-        assert!(made.ends_with(&format!("{want}\n")), "{made}");
+        assert_eq!(made, format!("slos.pay.production={want}\n"));
     }
 
     #[test]
