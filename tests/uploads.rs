@@ -26,9 +26,13 @@ fn an_answer_in_the_middle_of_an_upload() {
     });
     let proxy = proxy(SLO, &url, &[]);
     let sizes = [(10_usize, true), (100_000, true), (8 << 20, true), (8 << 20, false)];
-    for (size, reads_meanwhile) in sizes {
+    let kept = ["keep-alive", "close"];
+    let ways = sizes.into_iter().flat_map(|size| kept.map(|kept| (size, kept)));
+    for ((size, reads_meanwhile), kept) in ways {
         let mut stream = connect(&proxy);
-        let head = format!("POST /a HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n");
+        let head = format!(
+            "POST /a HTTP/1.1\r\nHost: t\r\nConnection: {kept}\r\nContent-Length: {size}\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).unwrap();
         let mut sending = stream.try_clone().unwrap();
         let mut sender = Some(std::thread::spawn(move || sending.write_all(&vec![b'x'; size])));
@@ -43,7 +47,7 @@ fn an_answer_in_the_middle_of_an_upload() {
         let _ = sender.map(|sender| sender.join().unwrap());
     }
     proxy.until("over", |proxy| proxy.metric("http_server_active_requests", &[]) == 0);
-    assert_eq!(events(&proxy, "outcome=\"good\""), 4);
+    assert_eq!(events(&proxy, "outcome=\"good\""), 8);
 }
 
 /// The answer to what was asked last, alone.

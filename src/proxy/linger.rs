@@ -12,7 +12,7 @@ use super::conn::Conn;
 use super::worker::Worker;
 
 /// What a caller that was refused may go on to send before the connection is closed on it.
-const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
 pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Reads on for a moment: closing a socket with unread bytes in it would destroy the answer.
