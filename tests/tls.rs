@@ -42,14 +42,28 @@ impl Authority {
     }
 
     fn vouch(&self, name: &str, years: (i32, i32)) -> Identity {
+        let uses = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.vouch_for(name, years, &uses)
+    }
+
+    fn vouch_for(
+        &self,
+        name: &str,
+        years: (i32, i32),
+        uses: &[ExtendedKeyUsagePurpose],
+    ) -> Identity {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(years.0, 1, 1);
         params.not_after = date_time_ymd(years.1, 1, 1);
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = uses.to_vec();
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
         Identity { cert, key: key.serialize_pem() }
+    }
+
+    /// With its own certificate, as if that were a service's.
+    fn itself(&self) -> Identity {
+        Identity { cert: self.pem.clone(), key: self.issuer.key().serialize_pem() }
     }
 
     fn good(&self) -> Identity {
@@ -222,6 +236,8 @@ fn towards_services() {
     let expired = authority.vouch("127.0.0.1", (2019, 2020));
     let early = authority.vouch("127.0.0.1", (2099, 2100));
     let named = authority.vouch("shop.example", (2020, 2100));
+    let client =
+        authority.vouch_for("127.0.0.1", (2020, 2100), &[ExtendedKeyUsagePurpose::ClientAuth]);
     let asks = Some(&authority);
     let cases = [
         (secure_service(&good, h1, None), ca, fine.clone()),
@@ -238,6 +254,17 @@ fn towards_services() {
             secure_service(&Authority::new("stranger").good(), h1, None),
             ca,
             wrong("tls_certificate_of_unknown_issuer"),
+        ),
+        (
+            secure_service(&Authority::new("one").good(), h1, None),
+            ca,
+            wrong("tls_certificate_bad_signature"),
+        ),
+        (secure_service(&client, h1, None), ca, wrong("tls_certificate_for_another_use")),
+        (
+            secure_service(&authority.itself(), h1, None),
+            ca,
+            wrong("tls_certificate_of_an_authority"),
         ),
         (
             secure_service(&good, h1, asks),

@@ -240,6 +240,17 @@ fn label(error: &io::Error) -> &'static str {
             }
             CertificateError::UnknownIssuer => "tls_certificate_of_unknown_issuer",
             CertificateError::Revoked => "tls_certificate_revoked",
+            CertificateError::BadEncoding => "tls_certificate_malformed",
+            CertificateError::BadSignature => "tls_certificate_bad_signature",
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                "tls_certificate_for_another_use"
+            }
+            // As `openssl req -x509` makes them. The library has no variant for it.
+            CertificateError::Other(other)
+                if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+            {
+                "tls_certificate_of_an_authority"
+            }
             _ => "tls_certificate_invalid",
         },
         Some(rustls::Error::AlertReceived(alert)) => match alert {
