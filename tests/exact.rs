@@ -46,7 +46,9 @@ fn the_seeds_rule() {
     assert_eq!(events(&[answers, "cause=\"organic\""]), 0);
     // The latency SLO counts good answers only; every delayed one is over its threshold.
     let fast = "slo=\"fast-answers\"";
-    assert_eq!(events(&[fast, "cause=\"injected\""]), slow);
+    // A machine that is too busy for 350 ms on end makes some of them masked.
+    let by_fault = ["injected", "masked"].map(|cause| events(&[fast, &format!("\"{cause}\"")]));
+    assert_eq!(by_fault[0] + by_fault[1], slow, "{by_fault:?}");
     assert_eq!(proxy.metric("backburn_slo_excluded_events_total", &[fast, "not_good"]), errors);
     assert_eq!(proxy.metric("http_server_request_duration_seconds_count", &[]), 4000);
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use super::faults::{self, Covered};
+use super::faults::{self, Covered, Largest};
 use super::matcher::Matcher;
 use super::patterns::Patterns;
 use super::{
@@ -61,8 +61,10 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
         });
     }
     let mut covered = Covered { routes: &mut routes, named, services: &services };
-    let faults = faults::compile(scenario, &mut covered, &patterns, &mut notes);
-    let phases = phases::compile(scenario, &covered, &faults, &patterns, &safety, &mut notes);
+    let largest = Largest::of(scenario, &mut notes);
+    let faults = faults::compile(scenario, &mut covered, &largest, &patterns, &mut notes);
+    let phases =
+        phases::compile(scenario, &covered, (&faults, &largest), &patterns, &safety, &mut notes);
     let mut slos = slos::compile(scenario, &mut routes, named, &services, &patterns, &mut notes);
     let composites = composites::compile(scenario, &mut slos, &mut routes, &mut notes);
     let proxy = super::proxy::compile(&scenario.proxy, &mut notes);

@@ -1,7 +1,7 @@
 //! Mistakes and meanings, from scenarios as a user writes them.
 
 use super::*;
-use crate::plan::Who;
+use crate::plan::{Fault, FaultId, Who};
 use crate::units::Share;
 
 /// The plan, and everything said about the text.
@@ -176,6 +176,48 @@ fn a_group_owns_slices_in_file_order_and_safety_adds_them() {
     );
     assert_eq!(plan.faults[0].stream, plan.faults[1].stream);
     assert_eq!(with_target(&text("47.4%")).1, ["faults hit 47.5% of route `all`"]);
+}
+
+/// Its own part of the draw is as large as a member's share ever gets: nobody else's victims change
+/// with it. Where there is no room for that, it is told.
+#[test]
+fn a_share_that_changes_moves_nobody_else() {
+    let phases = |shares: &[(u32, u32)]| -> String {
+        let phase = |(at, (a, b)): (usize, &(u32, u32))| {
+            format!(
+                "[[phases]]\nname = \"p{at}\"\nfor = \"1m\"\nfaults = [\"*\"]\nset.a.probability = \"{a}%\"\nset.b.probability = \"{b}%\"\n"
+            )
+        };
+        let member = |name: &str, share: u32| {
+            format!(
+                "[faults.{name}]\nroutes = [\"*\"]\ngroup = \"g\"\nprobability = \"{share}%\"\ninject.error = 503\n"
+            )
+        };
+        let phases: String = shares.iter().enumerate().map(phase).collect();
+        member("a", 30) + &member("b", 40) + &phases
+    };
+    let begins = |fault: &Fault| match fault.who {
+        Who::Probability { from, .. } => from / 10_000_000,
+        _ => panic!("{:?}", fault.who),
+    };
+    for (shares, wanted, told) in [
+        (&[(10, 40), (0, 5), (30, 40)][..], &[30_u32, 30, 30, 30][..], ""),
+        (&[(10, 40), (60, 40)], &[60, 60, 60], ""),
+        (&[(10, 40), (61, 30)], &[30, 10, 61], "add up to 101%"),
+        (&[(61, 40)], &[], "add up to 101%"),
+    ] {
+        let (plan, said) = with_target(&phases(shares));
+        assert_eq!(said.is_empty(), told.is_empty(), "{shares:?}: {said:?}");
+        assert!(said.is_empty() || said.iter().any(|said| said.contains(told)), "{said:?}");
+        let Some(plan) = plan else {
+            assert!(wanted.is_empty(), "{said:?}");
+            continue;
+        };
+        let of = |faults: &[(FaultId, Arc<Fault>)]| begins(&faults[1].1);
+        let found = plan.phases.iter().map(|phase| of(&phase.faults));
+        let found: Vec<u32> = std::iter::once(begins(&plan.faults[1])).chain(found).collect();
+        assert_eq!(found, wanted, "{shares:?}");
+    }
 }
 
 /// Routes of services with ports of their own do not meet where those are asked for.

@@ -8,7 +8,7 @@ use super::patterns::Patterns;
 use super::routes::conditions;
 use super::{Bursts, Fault, FaultId, Route, Selector, Service, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
-use crate::scenario::{FaultSpec, Scenario};
+use crate::scenario::{FaultSpec, PhaseSpec, Scenario};
 use crate::units::Share;
 
 /// What faults may cover.
@@ -19,25 +19,107 @@ pub(super) struct Covered<'a> {
     pub(super) services: &'a [Service],
 }
 
-/// A group so far: its routes and its cohort, and how much of its draw is owned.
+/// A group so far: its routes and its cohort, how much of its draw is asked for, and how much is
+/// owned.
 struct Group {
     routes: Vec<String>,
     cohort: Option<String>,
     at: Place,
-    taken: u32,
+    asked: u64,
+    owned: u64,
 }
 
 /// Groups by name, as far as they have been read.
+pub(super) struct Groups<'a> {
+    known: HashMap<String, Group>,
+    largest: &'a Largest,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(largest: &'a Largest) -> Self {
+        Self { known: HashMap::new(), largest }
+    }
+}
+
+/// By member of a group: the largest share that it ever asks for, in billionths. That much of the
+/// group's draw is its own throughout, so that nobody else's victims change with its share.
 #[derive(Default)]
-pub(super) struct Groups(HashMap<String, Group>);
+pub(super) struct Largest(HashMap<String, u32>);
+
+impl Largest {
+    /// Of groups that have no room for that: nothing, which is told. Slices follow the shares then.
+    pub(super) fn of(scenario: &Scenario, notes: &mut Diagnostics) -> Self {
+        let mut largest = HashMap::new();
+        let sets = scenario.phases.iter().flat_map(|phase| &phase.set);
+        for spec in scenario.faults.iter().chain(sets).filter(|spec| spec.group.is_some()) {
+            let known = largest.entry(spec.name.value.clone()).or_insert(0);
+            *known = share(spec).max(*known);
+        }
+        let one = u64::from(Share::ONE.billionths());
+        for (group, members) in groups(scenario) {
+            let own = |spec: &&FaultSpec| largest.get(&spec.name.value).copied().unwrap_or(0);
+            let whole: u64 = members.iter().map(|spec| u64::from(own(spec))).sum();
+            if whole <= one {
+                continue;
+            }
+            // What is too much at once is an error of its own.
+            let at_once = |phase: Option<&PhaseSpec>| -> u64 {
+                let as_set = |spec: &&FaultSpec| {
+                    let mut sets = phase.into_iter().flat_map(|phase| &phase.set);
+                    let set = sets.find(|set| set.name.value == spec.name.value);
+                    u64::from(share(set.unwrap_or(spec)))
+                };
+                members.iter().map(as_set).sum()
+            };
+            let phases = scenario.phases.iter().map(Some);
+            if phases.chain([None]).all(|phase| at_once(phase) <= one) {
+                let message = format!(
+                    "the largest shares that members of group `{}` have in any phase add up \
+                     to {}%: whom they hit changes from phase to phase",
+                    group.value,
+                    whole as f64 / 1e7
+                );
+                notes.push(
+                    Diagnostic::warning(group.at, message)
+                        .hint("up to 100% together, each keeps a part of the draw of its own"),
+                );
+            }
+            for spec in members {
+                largest.remove(&spec.name.value);
+            }
+        }
+        Self(largest)
+    }
+}
+
+/// In billionths.
+fn share(spec: &FaultSpec) -> u32 {
+    spec.probability.as_ref().map_or(0, |share| share.value.billionths())
+}
+
+/// Each group, where its first member names it, and its members.
+fn groups(scenario: &Scenario) -> Vec<(&Located<String>, Vec<&FaultSpec>)> {
+    let (mut places, mut found) = (HashMap::new(), Vec::new());
+    for spec in &scenario.faults {
+        if let Some(group) = &spec.group {
+            let at = *places.entry(group.value.as_str()).or_insert_with(|| {
+                found.push((group, Vec::new()));
+                found.len() - 1
+            });
+            found[at].1.push(spec);
+        }
+    }
+    found
+}
 
 pub(super) fn compile(
     scenario: &Scenario,
     covered: &mut Covered<'_>,
+    largest: &Largest,
     patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Vec<Arc<Fault>> {
-    let mut groups = Groups::default();
+    let mut groups = Groups::new(largest);
     let mut faults = Vec::new();
     let mut by_route: Vec<Vec<FaultId>> = vec![Vec::new(); covered.routes.len()];
     for spec in &scenario.faults {
@@ -58,11 +140,11 @@ pub(super) fn compile(
 pub(super) fn fault(
     spec: &FaultSpec,
     covers: Box<[Arc<str>]>,
-    groups: &mut Groups,
+    groups: &mut Groups<'_>,
     patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> Fault {
-    let who = who(spec, &mut groups.0, notes);
+    let who = who(spec, groups, notes);
     spread(spec, notes);
     let mut kinds = Vec::new();
     for inject in &spec.inject {
@@ -227,7 +309,7 @@ fn covers(spec: &FaultSpec, covered: &Covered<'_>, notes: &mut Diagnostics) -> V
 }
 
 /// Who is hit; in a group, which slice of its draw the fault owns.
-fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagnostics) -> Who {
+fn who(spec: &FaultSpec, groups: &mut Groups<'_>, notes: &mut Diagnostics) -> Who {
     let given = [
         spec.probability.as_ref().map(|share| ("probability", share.at)),
         spec.first.as_ref().map(|first| ("first", first.at)),
@@ -275,11 +357,12 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
     let mut routes: Vec<String> = spec.routes.iter().map(|route| route.value.clone()).collect();
     routes.sort();
     let cohort = spec.cohort.as_ref().map(|cohort| cohort.value.clone());
-    let known = groups.entry(group.value.clone()).or_insert_with(|| Group {
+    let known = groups.known.entry(group.value.clone()).or_insert_with(|| Group {
         routes: routes.clone(),
         cohort: cohort.clone(),
         at: spec.routes_at,
-        taken: 0,
+        asked: 0,
+        owned: 0,
     });
     if known.cohort != cohort {
         let at = spec.cohort.as_ref().map_or(group.at, |cohort| cohort.at);
@@ -300,19 +383,21 @@ fn who(spec: &FaultSpec, groups: &mut HashMap<String, Group>, notes: &mut Diagno
             .also(known.at, "the first member's"),
         );
     }
-    let from = known.taken;
-    let sum = u64::from(from) + u64::from(share.billionths());
-    if sum > u64::from(Share::ONE.billionths()) {
+    let asked = known.asked + u64::from(share.billionths());
+    let whole = Share::ONE.billionths();
+    if asked > u64::from(whole) {
         let at = spec.probability.as_ref().map_or(group.at, |share| share.at);
         notes.push(
             Diagnostic::error(
                 at,
-                format!("the members of group `{}` add up to {}%", group.value, sum as f64 / 1e7),
+                format!("the members of group `{}` add up to {}%", group.value, asked as f64 / 1e7),
             )
             .hint("they exclude each other, so together they can be at most 100%"),
         );
     }
-    known.taken = u32::try_from(sum).unwrap_or(u32::MAX).min(Share::ONE.billionths());
+    let from = u32::try_from(known.owned).unwrap_or(whole).min(whole);
+    let own = groups.largest.0.get(&spec.name.value).copied().unwrap_or(share.billionths());
+    (known.asked, known.owned) = (asked, known.owned + u64::from(own));
     Who::Probability { from, share, even: false }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::compile::unknown;
-use super::faults::{self, Covered, Groups};
+use super::faults::{self, Covered, Groups, Largest};
 use super::patterns::Patterns;
 use super::{AFTER, BEFORE, DRILL, Fault, FaultId, Phase, Safety, Who};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Place};
@@ -18,7 +18,7 @@ const MOST: usize = 1_000_000;
 pub(super) fn compile(
     scenario: &Scenario,
     covered: &Covered<'_>,
-    faults: &[Arc<Fault>],
+    (faults, largest): (&[Arc<Fault>], &Largest),
     patterns: &Patterns,
     safety: &Safety,
     notes: &mut Diagnostics,
@@ -48,7 +48,7 @@ pub(super) fn compile(
             notes.push(Diagnostic::error(spec.name.at, message));
             break;
         }
-        let versions = versions(spec, scenario, faults, patterns, notes);
+        let versions = versions(spec, scenario, (faults, largest), patterns, notes);
         let active: Box<[_]> = ids
             .iter()
             .map(|id| {
@@ -134,11 +134,11 @@ fn active(spec: &PhaseSpec, faults: &[Arc<Fault>], notes: &mut Diagnostics) -> V
 fn versions(
     spec: &PhaseSpec,
     scenario: &Scenario,
-    faults: &[Arc<Fault>],
+    (faults, largest): (&[Arc<Fault>], &Largest),
     patterns: &Patterns,
     notes: &mut Diagnostics,
 ) -> HashMap<FaultId, Arc<Fault>> {
-    let mut groups = Groups::default();
+    let mut groups = Groups::new(largest);
     let mut versions = HashMap::new();
     if spec.set.is_empty() {
         return versions;
