@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Check, RouteId};
+use super::{Check, RouteId, Valid};
 use crate::budget::{Dialect, Empty, Mode, Tier};
 use crate::scenario::{Clock, Population, StatusPattern};
 use crate::units::{Rate, Share, Spent};
@@ -13,6 +13,8 @@ pub struct Slo {
     pub name: Arc<str>,
     /// The routes it counts, by name, in the plan's order.
     pub counts: Box<[Arc<str>]>,
+    /// Which of their requests.
+    pub valid: Valid,
     /// Strictly between 0 and 1.
     pub objective: Share,
     /// Default 28 days.
@@ -51,7 +53,15 @@ pub enum Sli {
     },
     Correctness(Arc<Check>),
     /// Good for all of these that count the route.
-    All(Box<[(Sli, Box<[RouteId]>)]>),
+    All(Box<[Member]>),
+}
+
+/// One of the SLOs whose events [`Sli::All`] joins: it counts what one of them does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    pub valid: Valid,
+    pub sli: Sli,
+    pub routes: Box<[RouteId]>,
 }
 
 /// Slices of time in place of events.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::compile::unknown;
 use super::correctness::Checks;
 use super::patterns::Patterns;
+use super::valid::Exclusions;
 use super::{Route, Service, Sli, Slo, SloId, alerts};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::scenario::{Scenario, SliSpec, SloSpec, StatusPattern, TierSpec};
@@ -34,6 +35,7 @@ pub(super) fn compile(
 ) -> Vec<Slo> {
     let mut slos: Vec<Slo> = Vec::new();
     let mut checks = Checks::default();
+    let mut exclusions = Exclusions::default();
     let mut by_route: Vec<Vec<SloId>> = vec![Vec::new(); routes.len()];
     for spec in &scenario.slos {
         let counted = counts(spec, &routes[..named], services, notes);
@@ -47,6 +49,7 @@ pub(super) fn compile(
         slos.push(Slo {
             name: spec.name.value.as_str().into(),
             counts: counted.iter().map(|route| Arc::clone(&routes[*route].name)).collect(),
+            valid: exclusions.valid(spec, patterns, notes),
             objective: objective.unwrap_or(Share::ONE),
             window,
             sli: sli.unwrap_or(Sli::Availability {
@@ -76,6 +79,12 @@ pub(super) fn compile(
             {
                 let known = route.checks.iter().chain([check]).cloned();
                 route.checks = known.collect();
+            }
+            if let Some(exclude) = &slos[usize::from(*id)].valid.exclude
+                && !route.excludes.contains(exclude)
+            {
+                let known = route.excludes.iter().chain([exclude]).cloned();
+                route.excludes = known.collect();
             }
         }
         route.slos = ids.into();

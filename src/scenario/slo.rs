@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::StatusPattern;
 use super::correctness::{self, CorrectnessSpec};
-use super::read::statuses;
+use super::keys::CONDITIONS;
+use super::read::{only, statuses};
+use super::{OnlySpec, StatusPattern};
 use crate::budget::{Dialect, Empty, Mode};
 use crate::diagnostic::{Located, Place};
 use crate::document::{Key, Table, TableKeys, Value};
@@ -16,6 +17,10 @@ pub struct SloSpec {
     /// Route names, or `["*"]`.
     pub routes: Vec<Located<String>>,
     pub service: Option<Located<String>>,
+    /// Each one of [`INCLUDE`].
+    pub include: Vec<Located<&'static str>>,
+    /// Where it stands, and what it takes.
+    pub exclude: Option<(Place, OnlySpec)>,
     pub objective: Option<Located<Share>>,
     /// Where it was written, also when it could not be read.
     pub objective_at: Option<Place>,
@@ -126,6 +131,8 @@ pub(super) fn slo(name: Located<String>, table: &mut Table<'_, '_>) -> SloSpec {
         name,
         routes: table.text_list("routes"),
         service: table.text("service"),
+        include: include(table),
+        exclude: table.table("exclude").map(|table| (table.at, only(table))),
         objective_at: table.node("objective").map(|node| node.at()),
         objective: table.share("objective"),
         window: table.duration("window"),
@@ -150,6 +157,11 @@ pub(super) fn slo(name: Located<String>, table: &mut Table<'_, '_>) -> SloSpec {
         }),
         allowance: table.share("allowance"),
     }
+}
+
+fn include(table: &mut Table<'_, '_>) -> Vec<Located<&'static str>> {
+    let (_, nodes) = table.list("include").unwrap_or_default();
+    nodes.iter().filter_map(|node| node.word(table.notes)).collect()
 }
 
 /// Also where it says something else, which has been noted: there are keys that go with it.
@@ -256,12 +268,22 @@ pub(super) fn composite(name: Located<String>, table: &mut Table<'_, '_>) -> Com
 
 const NAMES: Value = Value::List(&Value::Text);
 
+/// What `include` takes.
+const INCLUDE: [&str; 2] = ["health_checks", "options"];
+
 pub(super) static SLO: TableKeys = TableKeys {
     name: "slos.NAME",
     doc: "What is promised, of which requests.",
     keys: &[
         Key::new("routes", NAMES, "Route names, or `[\"*\"]`."),
         Key::new("service", Value::Name, "Instead of `routes`: all of a service's."),
+        Key::new(
+            "include",
+            Value::List(&Value::Word(&INCLUDE)),
+            "What is no user's request and counts all the same.",
+        )
+        .default("[]"),
+        Key::new("exclude", Value::Table(&EXCLUDE), "Requests that do not count."),
         Key::new("objective", Value::Share, "The share that has to be good.").default("the tier's"),
         Key::new("window", Value::Duration, "Over how long.").default("\"28d\""),
         Key::new("tier", Value::Name, "`gold`, `silver`, `bronze`, or one of `[tiers]`."),
@@ -291,6 +313,13 @@ pub(super) static SLO: TableKeys = TableKeys {
         )
         .default("\"skip\""),
     ],
+    short: None,
+};
+
+static EXCLUDE: TableKeys = TableKeys {
+    name: "slos.NAME.exclude",
+    doc: "Which requests of its routes an SLO leaves out: those for which all that is said holds.",
+    keys: &CONDITIONS,
     short: None,
 };
 

@@ -320,6 +320,8 @@ fn well(route: RouteId) -> Outcome {
         first_byte: Some(WELL),
         added: Duration::ZERO,
         operation: None,
+        health_check: false,
+        excludes: 0,
         // All that is asked.
         checked: Some(Checked { right: u64::MAX, ..Checked::default() }),
     }
@@ -377,7 +379,7 @@ fn checks(sli: &Sli) -> Vec<&Check> {
     match sli {
         Sli::Availability { .. } | Sli::Latency { .. } => Vec::new(),
         Sli::Correctness(check) => vec![&**check],
-        Sli::All(members) => members.iter().flat_map(|(sli, _)| checks(sli)).collect(),
+        Sli::All(members) => members.iter().flat_map(|member| checks(&member.sli)).collect(),
     }
 }
 
