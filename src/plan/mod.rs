@@ -37,10 +37,9 @@ pub use check::{Check, Failed, MediaType, Pointer};
 pub use compile::compile;
 pub use condition::{Asked, Conditions, SKIP, Selector};
 pub use matcher::{Matcher, Rule, Segment};
-pub use promise::{Alerts, Composite, Member, Production, Sli, SliceTarget, Slices, Slo};
+pub use promise::{Alerts, Composite, Failures, Member, Production, Sli, SliceTarget, Slices, Slo};
 pub use proxy::Proxy;
 pub use safety::Safety;
-pub use slos::BAD_STATUS;
 pub use valid::{Exclusion, LeftOut, Valid};
 
 pub type ServiceId = u16;

@@ -9,6 +9,7 @@ use super::{OnlySpec, StatusPattern};
 use crate::budget::{Dialect, Empty, Mode};
 use crate::diagnostic::{Located, Place};
 use crate::document::{Key, Table, TableKeys, Value};
+use crate::fault::grpc;
 use crate::units::{Rate, Share, Spent};
 
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub enum SliSpec {
     Availability {
         /// `"5xx"` or `"429"`; `None`: the default list.
         bad_status: Option<Vec<Located<StatusPattern>>>,
+        /// By number; `None`: the default list.
+        bad_grpc_status: Option<Vec<Located<u8>>>,
         exclude_status: Vec<Located<StatusPattern>>,
         /// A caller that leaves later than this is a bad event; default 1 s.
         abandoned_after: Option<Located<Duration>>,
@@ -193,9 +196,13 @@ fn sli(table: &mut Table<'_, '_>) -> Option<Located<SliSpec>> {
 
 fn availability(table: &mut Table<'_, '_>) -> SliSpec {
     let bad_status = table.list("bad_status").map(|(_, nodes)| statuses(&nodes, table.notes));
+    let bad_grpc_status = table.list("bad_grpc_status");
+    let bad_grpc_status = bad_grpc_status
+        .map(|(_, nodes)| nodes.iter().filter_map(|node| node.coded(table.notes)).collect());
     let excluded = table.list("exclude_status");
     SliSpec::Availability {
         bad_status,
+        bad_grpc_status,
         exclude_status: excluded.map_or_else(Vec::new, |(_, nodes)| statuses(&nodes, table.notes)),
         abandoned_after: table.duration("abandoned_after"),
     }
@@ -345,6 +352,15 @@ static AVAILABILITY: TableKeys = TableKeys {
     keys: &[
         Key::new("bad_status", Value::List(&Value::Status), "What counts as a failure.")
             .default("[\"5xx\", \"408\", \"429\"]"),
+        Key::new(
+            "bad_grpc_status",
+            Value::List(&Value::Coded(grpc::STATUSES)),
+            "What counts as a failure of a gRPC call, as its trailers have it.",
+        )
+        .default(
+            "[\"UNKNOWN\", \"DEADLINE_EXCEEDED\", \"RESOURCE_EXHAUSTED\", \"UNIMPLEMENTED\", \
+             \"INTERNAL\", \"UNAVAILABLE\", \"DATA_LOSS\"]",
+        ),
         Key::new("exclude_status", Value::List(&Value::Status), "What is not counted at all."),
         Key::new(
             "abandoned_after",

@@ -100,7 +100,7 @@ fn with_others() {
         read_up_to: 1,
     };
     let available = Sli::Availability {
-        bad_status: BAD_STATUS.into(),
+        bad: Failures::COMMON,
         exclude_status: Box::default(),
         abandoned_after: Duration::from_secs(1),
     };
@@ -151,7 +151,7 @@ proptest! {
     #[test]
     fn causes_add_up(outcomes in proptest::collection::vec(outcomes(), 0..50)) {
         let available = Sli::Availability {
-            bad_status: BAD_STATUS.into(),
+            bad: Failures::COMMON,
             exclude_status: Box::default(),
             abandoned_after: Duration::from_secs(1),
         };

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use super::{End, Hit, Origin, Outcome};
-use crate::plan::{BAD_STATUS, LeftOut, Member, Sli, Slo, Valid};
+use crate::plan::{Failures, LeftOut, Member, Sli, Slo, Valid};
 use crate::scenario::{Clock, Population, StatusPattern};
-
-/// UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-const BAD_GRPC_STATUS: [u8; 7] = [2, 4, 8, 12, 13, 14, 15];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -97,6 +94,9 @@ impl Excluded {
     }
 }
 
+/// Of SLIs that are not about failures.
+static COMMON: Failures = Failures::COMMON;
+
 fn is_in(status: u16, patterns: &[StatusPattern]) -> bool {
     patterns.iter().any(|pattern| (pattern.low..=pattern.high).contains(&status))
 }
@@ -130,8 +130,8 @@ fn by(valid: &Valid, sli: &Sli, outcome: &Outcome) -> Event {
         _ => {}
     }
     match sli {
-        Sli::Availability { bad_status, exclude_status, abandoned_after } => {
-            availability(bad_status, exclude_status, *abandoned_after, outcome)
+        Sli::Availability { bad, exclude_status, abandoned_after } => {
+            availability(bad, exclude_status, *abandoned_after, outcome)
         }
         Sli::Latency { threshold, of, clock } => latency(*threshold, *of, *clock, outcome),
         Sli::Correctness(check) => correctness(1 << check.place, outcome),
@@ -156,7 +156,7 @@ fn both(one: Event, other: Event) -> Event {
 }
 
 fn availability(
-    bad_status: &[StatusPattern],
+    bad: &Failures,
     exclude_status: &[StatusPattern],
     abandoned_after: Duration,
     outcome: &Outcome,
@@ -167,30 +167,30 @@ fn availability(
     if is_in(outcome.status, exclude_status) {
         return Event::Excluded(Excluded::Status);
     }
-    if is_good(bad_status, outcome) { Event::Good } else { Event::Bad(blame(bad_status, outcome)) }
+    if is_good(bad, outcome) { Event::Good } else { Event::Bad(blame(bad, outcome)) }
 }
 
 /// The caller got a whole answer that is no failure by the common list of statuses.
 pub(super) fn is_answered(outcome: &Outcome) -> bool {
-    is_good(&BAD_STATUS, outcome)
+    is_good(&COMMON, outcome)
 }
 
 /// A whole answer with a status that is not bad.
-fn is_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
-    outcome.end == End::Complete && says_good(bad_status, outcome)
+fn is_good(bad: &Failures, outcome: &Outcome) -> bool {
+    outcome.end == End::Complete && says_good(bad, outcome)
 }
 
 /// Its status is not bad, however it ended.
-fn says_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
+fn says_good(bad: &Failures, outcome: &Outcome) -> bool {
     outcome.status != 0
-        && !is_in(outcome.status, bad_status)
-        && !outcome.grpc.is_some_and(|status| BAD_GRPC_STATUS.contains(&status))
+        && !bad.has(outcome.status)
+        && !outcome.grpc.is_some_and(|status| bad.grpc.has(status))
 }
 
 /// Whose fault a bad answer is. A fault that put itself in the place of an answer that was bad
 /// anyway has masked it.
-fn blame(bad_status: &[StatusPattern], outcome: &Outcome) -> Cause {
-    let is_bad = |status| is_in(status, bad_status);
+fn blame(bad: &Failures, outcome: &Outcome) -> Cause {
+    let is_bad = |status| bad.has(status);
     let served_badly = match outcome.origin {
         Origin::Fault(_) => outcome.served.is_some_and(is_bad),
         _ if outcome.end == End::Destroyed => is_bad(outcome.status),
@@ -230,12 +230,12 @@ fn latency(threshold: Duration, of: Population, clock: Clock, outcome: &Outcome)
             event => event,
         };
     }
-    if of == Population::Good && !is_good(&BAD_STATUS, outcome) {
+    if of == Population::Good && !is_good(&COMMON, outcome) {
         return Event::Excluded(Excluded::NotGood);
     }
     if outcome.status == 0 || matches!(outcome.end, End::Cut | End::Destroyed) {
         // No whole answer is never a fast one.
-        return Event::Bad(blame(&BAD_STATUS, outcome));
+        return Event::Bad(blame(&COMMON, outcome));
     }
     let took = match clock {
         Clock::LastByte => outcome.total,
@@ -262,7 +262,7 @@ fn correctness(check: u64, outcome: &Outcome) -> Event {
         End::Destroyed if let Some(checked) = outcome.checked => checked,
         _ => return Event::Excluded(Excluded::NotGood),
     };
-    if !says_good(&BAD_STATUS, outcome) {
+    if !says_good(&COMMON, outcome) {
         Event::Excluded(Excluded::NotGood)
     } else if checked.right & check != 0 {
         Event::Good
@@ -272,7 +272,7 @@ fn correctness(check: u64, outcome: &Outcome) -> Event {
         Event::Excluded(Excluded::NoBody)
     } else {
         let own = checked.own_wrong & check != 0;
-        let served_badly = own || outcome.served.is_some_and(|status| is_in(status, &BAD_STATUS));
+        let served_badly = own || outcome.served.is_some_and(|status| COMMON.has(status));
         Event::Bad(match outcome.hit {
             Hit::No => Cause::Organic,
             Hit::Yes if served_badly => Cause::Masked,
