@@ -2,6 +2,7 @@
 //! what an answer says, once a body.
 //! `cargo bench --bench hot_path`.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use backburn::drill::Stage;
 use backburn::drill::counters::Counters;
 use backburn::drill::stage::Scene;
 use backburn::drill::state::Position;
+use backburn::plan::matcher::canonical;
 use backburn::plan::{self, Asked, Plan};
 use backburn::sli::Ledger;
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// A route's keys, by its number.
 type Keys = fn(usize) -> String;
@@ -54,6 +56,45 @@ fn routes(criterion: &mut Criterion) {
                 bench.iter(|| plan.matcher.find(&asked));
             });
         }
+    }
+}
+
+/// What every request pays for being told from a health check, beside its route.
+fn health(criterion: &mut Criterion) {
+    let plan = plan_of("[routes.a]\npath = \"/api/items/{id}\"\n[routes.b]\npath = \"/{*rest}\"\n");
+    let fields = |fields: &[(&'static str, &'static str)]| -> HeaderMap {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        fields.iter().map(field).collect()
+    };
+    let bare = fields(&[("host", "shop.example")]);
+    let browser = fields(&[
+        ("host", "shop.example"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        ("accept-language", "en"),
+        ("accept-encoding", "gzip, br"),
+        ("cookie", "session=0123456789abcdef"),
+        ("referer", "https://shop.example/"),
+    ]);
+    let cases = [
+        ("bare", &bare, "/api/items/77"),
+        ("a browser", &browser, "/api/items/77"),
+        ("/health", &bare, "/health/of/nations"),
+    ];
+    for (name, headers, path) in cases {
+        let asked = asked(headers, "shop.example", path);
+        criterion.bench_function(&format!("health/{name}, route alone"), |bench| {
+            bench.iter(|| plan.matcher.find(black_box(&asked)));
+        });
+        criterion.bench_function(&format!("health/{name}, both"), |bench| {
+            bench.iter(|| {
+                let asked = black_box(&asked);
+                let path = canonical(asked.path);
+                (plan.matcher.find_at(&path, asked), asked.is_health_check_at(&path))
+            });
+        });
     }
 }
 
@@ -117,7 +158,7 @@ fn heads(criterion: &mut Criterion) {
     for (name, text) in [("small", small), ("a browser's", browsers), ("16 KiB", upload)] {
         let mut heads = backburn::proxy::heads::Heads::default();
         criterion.bench_function(&format!("heads/{name}"), |bench| {
-            bench.iter(|| heads.see(std::hint::black_box(text.as_bytes())));
+            bench.iter(|| heads.see(black_box(text.as_bytes())));
         });
     }
 }
@@ -145,5 +186,5 @@ fn check(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, routes, decide, heads, check);
+criterion_group!(benches, routes, health, decide, heads, check);
 criterion_main!(benches);

@@ -186,7 +186,9 @@ fn check(case: &Case, proxy: &Program, upstream: &Recorder) -> Result<(), String
 #[test]
 fn the_corpus() {
     let upstream = Recorder::start(OK);
-    let proxy = proxy(SLO, &upstream.url, &[]);
+    // Whatever is let in is to be an event.
+    let every = SLO.replace("objective", "include = [\"health_checks\", \"options\"]\nobjective");
+    let proxy = proxy(&every, &upstream.url, &[]);
     let files = [
         include_str!("corpus/http1.toml"),
         include_str!("corpus/framing.toml"),

@@ -49,4 +49,5 @@ mod tls;
 mod tunnels;
 mod uploads;
 mod upstream;
+mod valid;
 mod views;

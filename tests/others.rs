@@ -68,7 +68,9 @@ fn grpc() {
     let service = Service::start("grpc_service.py");
     for scheme in ["h2c", "http"] {
         let upstream = format!("{scheme}://127.0.0.1:{}", service.port);
-        let proxy = proxy(SLO, &upstream, &[]);
+        let more = "[slos.found]\nobjective = \"99%\"\n\
+                    sli.availability = { bad_grpc_status = [\"NOT_FOUND\", 14] }\n";
+        let proxy = proxy(&format!("{SLO}{more}"), &upstream, &[]);
         let seen = run("grpc_calls.py", &[host(&proxy.url("proxy"))]);
         let wanted = serde_json::json!({
             "unary": "hello", "first": "1", "last": "2", "large": true, "empty": true,
@@ -81,11 +83,20 @@ fn grpc() {
         assert_eq!(proxy.metric("http_server_request_duration_seconds_count", &[]), 10);
         // UNIMPLEMENTED in a head, UNAVAILABLE in trailers; NOT_FOUND is an answer. Who ran out of
         // time left early, or was told so by the service a moment before.
-        let events = |label: &str| proxy.metric("backburn_slo_events_total", &[label]);
+        let events = |label: &str| proxy.metric("backburn_slo_events_total", &["slo=\"a\"", label]);
         let (organic, bad) = (events("cause=\"organic\""), events("outcome=\"bad\""));
         assert!((2..=3).contains(&organic) && bad == organic, "{organic} of {bad}");
-        let gone = proxy.metric("backburn_slo_excluded_events_total", &["client_gone"]);
+        let gone =
+            proxy.metric("backburn_slo_excluded_events_total", &["slo=\"a\"", "client_gone"]);
         assert_eq!((events("outcome=\"good\""), organic + gone), (7, 3));
+        // By its own list: NOT_FOUND and UNAVAILABLE, and nothing else.
+        let found = ["slo=\"found\"", "cause=\"organic\""];
+        assert_eq!(proxy.metric("backburn_slo_events_total", &found), 2);
+        for (status, calls) in [("NOT_FOUND", 1), ("UNIMPLEMENTED", 1), ("UNAVAILABLE", 1)] {
+            let label = format!("error_type=\"{status}\"");
+            let told = proxy.metric("http_server_request_duration_seconds_count", &[&label]);
+            assert_eq!(told, calls, "{status}");
+        }
     }
 }
 

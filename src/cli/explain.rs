@@ -86,6 +86,12 @@ fn told(request: &str, answer: &Explanation, phased: bool) -> String {
     for other in &answer.other_routes {
         let _ = writeln!(out, "  not      {}: {}", other.name, other.why_not);
     }
+    if !answer.slos.is_empty() {
+        let _ = writeln!(out, "  counts   in {}", answer.slos.join(", "));
+    }
+    for other in &answer.other_slos {
+        let _ = writeln!(out, "  not      in {}: {}", other.name, other.why_not);
+    }
     if let Some(why) = &answer.spared {
         let _ = writeln!(out, "  faults   none can hit it: {why}");
         return out;

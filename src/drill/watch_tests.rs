@@ -61,6 +61,8 @@ impl Drill {
             first_byte: None,
             added: Duration::ZERO,
             operation: None,
+            health_check: false,
+            excludes: 0,
             checked: None,
         };
         self.books.record(0, &mut self.durations, &outcome, self.second);

@@ -69,6 +69,28 @@ impl Status {
     }
 }
 
+/// Some of the statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statuses(u32);
+
+impl Statuses {
+    /// By number; those above 31 are none.
+    pub const fn of(numbers: &[u8]) -> Self {
+        let (mut bits, mut at) = (0, 0);
+        while at < numbers.len() {
+            if numbers[at] < 32 {
+                bits |= 1 << numbers[at];
+            }
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    pub fn has(self, number: u8) -> bool {
+        number < 32 && self.0 & 1 << number != 0
+    }
+}
+
 /// The request's content type, if it is one of gRPC's (gRPC-Web's included).
 pub fn content_type(fields: &HeaderMap) -> Option<&HeaderValue> {
     fields.get(CONTENT_TYPE).filter(|value| value.as_bytes().starts_with(b"application/grpc"))
@@ -106,6 +128,13 @@ mod tests {
             assert_eq!((status.name(), status.http().as_u16()), (name, http));
         }
         assert_eq!(Status::new(17), None);
+    }
+
+    #[test]
+    fn some_statuses() {
+        let some = Statuses::of(&[2, 14, 16, 40]);
+        let has = (0..=255).filter(|number| some.has(*number));
+        assert_eq!(has.collect::<Vec<u8>>(), [2, 14, 16]);
     }
 
     #[test]

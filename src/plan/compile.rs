@@ -58,6 +58,7 @@ fn compiled(scenario: &Scenario) -> (Option<Plan>, Diagnostics) {
             faults: Box::default(),
             slos: Box::default(),
             checks: Box::default(),
+            excludes: Box::default(),
         });
     }
     let mut covered = Covered { routes: &mut routes, named, services: &services };

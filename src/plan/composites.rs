@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::compile::unknown;
-use super::promise::{Alerts, Composite, Production, Sli, Slo};
+use super::promise::{Alerts, Composite, Member, Production, Sli, Slo};
+use super::valid::Valid;
 use super::{Route, RouteId, SloId};
 use crate::budget::{Dialect, Mode};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -123,6 +124,10 @@ fn all(
         let counted = counted.filter(|(_, route)| names.contains(&*route.name));
         counted.map(|(id, _)| id as RouteId).collect()
     };
+    let member = |slo: &Slo| {
+        let (valid, sli) = (slo.valid.clone(), slo.sli.clone());
+        Member { valid, sli, routes: ids(slo) }
+    };
     let counted: Vec<HashSet<&str>> = of.iter().map(|slo| names(slo)).collect();
     let counts = routes
         .iter()
@@ -135,9 +140,11 @@ fn all(
     Some(Slo {
         name: spec.name.value.as_str().into(),
         counts: counts.collect(),
+        // Its members say.
+        valid: Valid::EVERYTHING,
         objective,
         window: first.window,
-        sli: Sli::All(of.iter().map(|slo| (slo.sli.clone(), ids(slo))).collect()),
+        sli: Sli::All(of.iter().map(|slo| member(slo)).collect()),
         slices: None,
         alerts: Alerts {
             dialect,

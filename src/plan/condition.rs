@@ -37,7 +37,12 @@ impl Asked<'_> {
     /// A health check, by its path (`/healthz`, `/livez`, `/readyz`, `/-/…`, gRPC's) or by its agent
     /// (kube-probe, ELB-HealthChecker, GoogleHC).
     pub fn is_health_check(&self) -> bool {
-        is_health_path(&super::matcher::canonical(self.path)) || is_health_agent(self.headers)
+        self.is_health_check_at(&super::matcher::canonical(self.path))
+    }
+
+    /// `path`: its own, in its canonical form.
+    pub fn is_health_check_at(&self, path: &str) -> bool {
+        is_health_path(path) || is_health_agent(self.headers)
     }
 }
 
@@ -50,7 +55,12 @@ fn is_health_agent(headers: &HeaderMap) -> bool {
     })
 }
 
-fn is_health_path(path: &str) -> bool {
+/// `path`: in its canonical form.
+pub(super) fn is_health_path(path: &str) -> bool {
+    // Every request is asked: most are told by one byte.
+    if !matches!(path.as_bytes().get(1), Some(b'-' | b'h' | b'l' | b'r' | b'g')) {
+        return false;
+    }
     matches!(path, "/healthz" | "/livez" | "/readyz")
         || ["/-/", "/healthz/", "/livez/", "/readyz/", "/grpc.health.v1.Health/"]
             .iter()

@@ -288,3 +288,34 @@ fn a_check_before_another_one() {
     assert_eq!(told(&b, &(a + &b)), (vec!["SLO `a`".to_owned()], vec![]));
     assert_eq!(told(&b, &check("b", "/c")), (vec![], vec!["SLO `b`".to_owned()]));
 }
+
+#[test]
+fn what_an_slo_counts_is_part_of_it() {
+    let slo = "sli.availability = {}";
+    for keys in [
+        "include = [\"health_checks\"]",
+        "include = [\"options\"]",
+        "exclude = { query = { from = \"bot\" } }",
+    ] {
+        let found = with(slo, &format!("{keys}\n{slo}"));
+        assert_eq!(
+            (found.changed, found.widened),
+            (vec!["SLO `all`".to_owned()], vec![]),
+            "{keys}"
+        );
+    }
+    let grpc = with(slo, "sli.availability = { bad_grpc_status = [\"NOT_FOUND\"] }");
+    assert_eq!(grpc.changed, ["SLO `all`"]);
+    // The default, written out, in another order and by number.
+    let default =
+        "sli.availability = { bad_grpc_status = [15, 14, \"INTERNAL\", 12, 8, 4, \"UNKNOWN\"] }";
+    assert!(with(slo, default).is_none());
+    // What another SLO leaves out moves this one's bit, and nothing else.
+    let here = "[slos.all]\nexclude = { query = { from = \"bot\" } }";
+    let other = "[slos.first]\nobjective = \"99%\"\nexclude = { methods = [\"PUT\"] }\n\
+                 sli.availability = {}\n";
+    let alone = plan(&BASE.replace("[slos.all]", here));
+    let both = plan(&BASE.replace("[slos.all]", &format!("{other}{here}")));
+    let found = changes(&alone, &both);
+    assert_eq!((found.added, found.changed), (vec!["SLO `first`".to_owned()], vec![]));
+}

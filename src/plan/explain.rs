@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, Method};
 use serde::Serialize;
 
 use super::matcher::canonical;
-use super::{Asked, Bursts, Fault, Phase, Plan, Rule, SKIP, Segment, ServiceId, Who, matcher};
+use super::{
+    Asked, Bursts, Fault, LeftOut, Phase, Plan, Route, RouteId, Rule, SKIP, Segment, ServiceId,
+    Sli, Slo, Valid, Who, matcher,
+};
 use crate::units::{Share, show_duration};
 
 /// What would become of one request.
@@ -19,6 +22,10 @@ pub struct Explanation {
     pub route: String,
     /// Why nothing at all can hit it, whatever the faults say.
     pub spared: Option<String>,
+    /// SLOs of which it is an event.
+    pub slos: Vec<String>,
+    /// Those that count its route, and not it.
+    pub other_slos: Vec<Answer>,
     /// Routes that would take it but for something.
     pub other_routes: Vec<Answer>,
     pub phases: Vec<InPhase>,
@@ -156,6 +163,15 @@ pub fn explain(plan: &Plan, asked: &Asked<'_>, phase: Option<&Phase>) -> Explana
     } else {
         None
     };
+    let (mut slos, mut other_slos) = (Vec::new(), Vec::new());
+    for slo in &route.slos {
+        let slo = &plan.slos[usize::from(*slo)];
+        let name = slo.name.to_string();
+        match left_out(slo, id, route, asked) {
+            None => slos.push(name),
+            Some(why) => other_slos.push(Answer { name, why_not: why.to_owned() }),
+        }
+    }
     let others = plan.routes.iter().enumerate().filter(|(other, _)| *other != id as usize);
     let other_routes = others.filter_map(|(_, other)| {
         let mut why_not = why_not_route(plan, other.rule.as_deref()?, asked, &route.name)?;
@@ -171,9 +187,34 @@ pub fn explain(plan: &Plan, asked: &Asked<'_>, phase: Option<&Phase>) -> Explana
         service: service.name.to_string(),
         route: route.name.to_string(),
         spared,
+        slos,
+        other_slos,
         other_routes: other_routes.collect(),
         phases,
     }
+}
+
+/// Why an SLO that counts the route does not count the request.
+fn left_out(slo: &Slo, id: RouteId, route: &Route, asked: &Asked<'_>) -> Option<&'static str> {
+    let (health_check, excluded_by) = (asked.is_health_check(), route.excluded_by(asked));
+    let why = |valid: &Valid| valid.leaves_out(asked.method, health_check, excluded_by);
+    let why = match &slo.sli {
+        // It counts what one of them does.
+        Sli::All(members) => {
+            let members = members.iter().filter(|member| member.routes.contains(&id));
+            let mut whys = members.map(|member| why(&member.valid));
+            let first = whys.next()?;
+            whys.all(|why| why.is_some()).then_some(first)?
+        }
+        _ => why(&slo.valid),
+    };
+    Some(match why? {
+        LeftOut::HealthCheck => {
+            "it is a health check (`include = [\"health_checks\"]` would count it)"
+        }
+        LeftOut::Options => "it is OPTIONS (`include = [\"options\"]` would count it)",
+        LeftOut::Exclude => "its `exclude` takes it",
+    })
 }
 
 /// Why a route does not take the request; `None` when its path has nothing to do with it, which

@@ -95,6 +95,57 @@ fn what_is_never_faulted_says_why() {
 }
 
 #[test]
+fn what_an_slo_leaves_out() {
+    let text = r#"
+[proxy]
+upstream = "http://127.0.0.1:9000"
+[routes.all]
+[routes.other]
+path = "/other"
+[slos.plain]
+objective = "99%"
+sli.availability = {}
+[slos.every]
+objective = "99%"
+include = ["health_checks", "options"]
+sli.availability = {}
+[slos.people]
+objective = "99%"
+exclude = { headers = { user-agent = { regex = "bot" } }, methods = ["GET", "OPTIONS"] }
+sli.availability = {}
+[slos.elsewhere]
+objective = "99%"
+routes = ["other"]
+sli.availability = {}
+[composites.both]
+of = ["plain", "people"]
+mode = "all"
+"#;
+    let (scenario, notes) = crate::scenario::read(vec![("t".to_owned(), text.to_owned())], &[]);
+    assert!(notes.is_empty(), "{notes:?}");
+    let plan = crate::plan::compile(&scenario).0.unwrap();
+    // Request, its agent → who counts it; why `people` does not.
+    for (request, agent, counts, why) in [
+        ("GET /x", "curl", "plain every people both", ""),
+        ("GET /x", "a bot", "plain every both", "its `exclude` takes it"),
+        ("POST /x", "a bot", "plain every people both", ""),
+        ("GET /healthz", "curl", "every", "it is a health check"),
+        ("GET /x", "kube-probe/1.33", "every", "it is a health check"),
+        ("OPTIONS /x", "a bot", "every", "it is OPTIONS"),
+        ("OPTIONS /livez", "curl", "every", "it is a health check"),
+    ] {
+        let agent = format!("user-agent: {agent}");
+        let seen = Question::parse(request, &[agent], None).unwrap();
+        let seen = seen.explain(&plan, None, None).unwrap();
+        assert_eq!(seen.slos.join(" "), counts, "{request}");
+        assert_eq!(seen.slos.len() + seen.other_slos.len(), 4, "of its route: {request}");
+        let people = seen.other_slos.iter().find(|answer| answer.name == "people");
+        let said = people.map_or("", |answer| &*answer.why_not);
+        assert!(said.starts_with(why) && said.is_empty() == why.is_empty(), "{request}: {said}");
+    }
+}
+
+#[test]
 fn what_is_no_request_says_why() {
     for (request, header, why) in [
         ("", "", "is not a request"),

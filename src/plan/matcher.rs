@@ -109,7 +109,11 @@ impl Matcher {
     /// from left to right; then exact host, wildcard host, any; then method given; then the number
     /// of conditions. Decides on the path's canonical form. `None`: no route of the file matches.
     pub fn find(&self, asked: &Asked<'_>) -> Option<RouteId> {
-        let path = canonical(asked.path);
+        self.find_at(&canonical(asked.path), asked)
+    }
+
+    /// `path`: that of the request, in its canonical form.
+    pub fn find_at(&self, path: &str, asked: &Asked<'_>) -> Option<RouteId> {
         let host = bare_host(asked.host);
         let asked = Asked { host: &host, ..*asked };
         match path.strip_prefix('/') {

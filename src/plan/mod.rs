@@ -30,16 +30,17 @@ mod safety;
 mod service;
 mod slos;
 pub mod tls;
+mod valid;
 mod warnings;
 
 pub use check::{Check, Failed, MediaType, Pointer};
 pub use compile::compile;
 pub use condition::{Asked, Conditions, SKIP, Selector};
 pub use matcher::{Matcher, Rule, Segment};
-pub use promise::{Alerts, Composite, Production, Sli, SliceTarget, Slices, Slo};
+pub use promise::{Alerts, Composite, Failures, Member, Production, Sli, SliceTarget, Slices, Slo};
 pub use proxy::Proxy;
 pub use safety::Safety;
-pub use slos::BAD_STATUS;
+pub use valid::{Exclusion, LeftOut, Valid};
 
 pub type ServiceId = u16;
 /// Index into [`Plan::routes`].
@@ -124,6 +125,8 @@ pub struct Route {
     pub slos: Box<[SloId]>,
     /// What those among them ask of its answers, each once.
     pub checks: Box<[Arc<Check>]>,
+    /// What those leave out, each once.
+    pub excludes: Box<[Arc<Exclusion>]>,
 }
 
 #[derive(Debug, PartialEq)]

@@ -25,6 +25,10 @@ impl Patterns {
             patterns.read(&fault.only.query, notes);
         }
         for slo in &scenario.slos {
+            if let Some((_, exclude)) = &slo.exclude {
+                patterns.read(&exclude.headers, notes);
+                patterns.read(&exclude.query, notes);
+            }
             let Some(SliSpec::Correctness(spec)) = slo.sli.as_ref().map(|sli| &sli.value) else {
                 continue;
             };

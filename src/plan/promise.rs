@@ -1,10 +1,12 @@
 //! What is promised, and how it is counted.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Check, RouteId};
+use super::{Check, RouteId, Valid};
 use crate::budget::{Dialect, Empty, Mode, Tier};
+use crate::fault::grpc;
 use crate::scenario::{Clock, Population, StatusPattern};
 use crate::units::{Rate, Share, Spent};
 
@@ -13,6 +15,8 @@ pub struct Slo {
     pub name: Arc<str>,
     /// The routes it counts, by name, in the plan's order.
     pub counts: Box<[Arc<str>]>,
+    /// Which of their requests.
+    pub valid: Valid,
     /// Strictly between 0 and 1.
     pub objective: Share,
     /// Default 28 days.
@@ -40,7 +44,7 @@ impl Slo {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sli {
     Availability {
-        bad_status: Box<[StatusPattern]>,
+        bad: Failures,
         exclude_status: Box<[StatusPattern]>,
         abandoned_after: Duration,
     },
@@ -51,7 +55,40 @@ pub enum Sli {
     },
     Correctness(Arc<Check>),
     /// Good for all of these that count the route.
-    All(Box<[(Sli, Box<[RouteId]>)]>),
+    All(Box<[Member]>),
+}
+
+/// Which answers are failures: of gRPC, what the trailers say is looked at as well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failures {
+    pub status: Cow<'static, [StatusPattern]>,
+    pub grpc: grpc::Statuses,
+}
+
+impl Failures {
+    /// Where an SLO does not say: 5xx, 408 and 429; UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED,
+    /// UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS.
+    pub const COMMON: Self = Self {
+        status: Cow::Borrowed(&[
+            StatusPattern { low: 500, high: 599 },
+            StatusPattern { low: 408, high: 408 },
+            StatusPattern { low: 429, high: 429 },
+        ]),
+        grpc: grpc::Statuses::of(&[2, 4, 8, 12, 13, 14, 15]),
+    };
+
+    /// A status of HTTP is one.
+    pub fn has(&self, status: u16) -> bool {
+        self.status.iter().any(|pattern| (pattern.low..=pattern.high).contains(&status))
+    }
+}
+
+/// One of the SLOs whose events [`Sli::All`] joins: it counts what one of them does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    pub valid: Valid,
+    pub sli: Sli,
+    pub routes: Box<[RouteId]>,
 }
 
 /// Slices of time in place of events.

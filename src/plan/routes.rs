@@ -51,6 +51,7 @@ pub(super) fn compile(
                 faults: Box::default(),
                 slos: Box::default(),
                 checks: Box::default(),
+                excludes: Box::default(),
             });
         }
         return (routes, rules, places);
@@ -101,6 +102,7 @@ pub(super) fn compile(
             faults: Box::default(),
             slos: Box::default(),
             checks: Box::default(),
+            excludes: Box::default(),
         });
     }
     (routes, rules, places)

@@ -6,19 +6,14 @@ use std::time::Duration;
 use super::compile::unknown;
 use super::correctness::Checks;
 use super::patterns::Patterns;
-use super::{Route, Service, Sli, Slo, SloId, alerts};
+use super::valid::Exclusions;
+use super::{Failures, Route, Service, Sli, Slo, SloId, alerts};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
+use crate::fault::grpc;
 use crate::scenario::{Scenario, SliSpec, SloSpec, StatusPattern, TierSpec};
 use crate::units::Share;
 
 const WINDOW: Duration = Duration::from_secs(28 * 86_400);
-
-/// What statuses are bad where an SLO does not say: 5xx, 408 and 429.
-pub const BAD_STATUS: [StatusPattern; 3] = [
-    StatusPattern { low: 500, high: 599 },
-    StatusPattern { low: 408, high: 408 },
-    StatusPattern { low: 429, high: 429 },
-];
 
 /// The built-in tiers' objectives, in billionths.
 const TIERS: [(&str, u32); 3] =
@@ -34,6 +29,7 @@ pub(super) fn compile(
 ) -> Vec<Slo> {
     let mut slos: Vec<Slo> = Vec::new();
     let mut checks = Checks::default();
+    let mut exclusions = Exclusions::default();
     let mut by_route: Vec<Vec<SloId>> = vec![Vec::new(); routes.len()];
     for spec in &scenario.slos {
         let counted = counts(spec, &routes[..named], services, notes);
@@ -47,10 +43,11 @@ pub(super) fn compile(
         slos.push(Slo {
             name: spec.name.value.as_str().into(),
             counts: counted.iter().map(|route| Arc::clone(&routes[*route].name)).collect(),
+            valid: exclusions.valid(spec, patterns, notes),
             objective: objective.unwrap_or(Share::ONE),
             window,
             sli: sli.unwrap_or(Sli::Availability {
-                bad_status: Box::default(),
+                bad: Failures::COMMON,
                 exclude_status: Box::default(),
                 abandoned_after: Duration::ZERO,
             }),
@@ -76,6 +73,12 @@ pub(super) fn compile(
             {
                 let known = route.checks.iter().chain([check]).cloned();
                 route.checks = known.collect();
+            }
+            if let Some(exclude) = &slos[usize::from(*id)].valid.exclude
+                && !route.excludes.contains(exclude)
+            {
+                let known = route.excludes.iter().chain([exclude]).cloned();
+                route.excludes = known.collect();
             }
         }
         route.slos = ids.into();
@@ -191,12 +194,9 @@ fn sli(
     // A missing key has been reported where it was read.
     let sli = spec.sli.as_ref()?;
     Some(match &sli.value {
-        SliSpec::Availability { bad_status, exclude_status, abandoned_after } => {
+        SliSpec::Availability { bad_status, bad_grpc_status, exclude_status, abandoned_after } => {
             Sli::Availability {
-                bad_status: bad_status.as_ref().map_or_else(
-                    || BAD_STATUS.into(),
-                    |patterns| patterns.iter().map(|pattern| pattern.value).collect(),
-                ),
+                bad: failures(bad_status.as_deref(), bad_grpc_status.as_deref(), notes),
                 exclude_status: exclude_status.iter().map(|pattern| pattern.value).collect(),
                 abandoned_after: abandoned_after
                     .as_ref()
@@ -204,7 +204,7 @@ fn sli(
             }
         }
         SliSpec::Throughput { .. } => Sli::Availability {
-            bad_status: BAD_STATUS.into(),
+            bad: Failures::COMMON,
             exclude_status: Box::default(),
             abandoned_after: Duration::from_secs(1),
         },
@@ -223,4 +223,23 @@ fn sli(
             }
         }
     })
+}
+
+fn failures(
+    status: Option<&[Located<StatusPattern>]>,
+    grpc: Option<&[Located<u8>]>,
+    notes: &mut Diagnostics,
+) -> Failures {
+    let mut failures = Failures::COMMON;
+    if let Some(patterns) = status {
+        failures.status = patterns.iter().map(|pattern| pattern.value).collect();
+    }
+    if let Some(statuses) = grpc {
+        let numbers: Vec<u8> = statuses.iter().map(|status| status.value).collect();
+        failures.grpc = grpc::Statuses::of(&numbers);
+        if let Some(ok) = statuses.iter().find(|status| status.value == 0) {
+            notes.push(Diagnostic::error(ok.at, "OK is no failure").hint("leave it out"));
+        }
+    }
+    failures
 }

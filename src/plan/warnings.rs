@@ -23,6 +23,7 @@ pub(super) fn find(scenario: &Scenario, plan: &Plan, notes: &mut Diagnostics) {
         covers_health(scenario, spec, (id, fault), plan, notes);
     }
     super::alert_warnings::find(scenario, plan, notes);
+    super::valid::warn(scenario, plan, notes);
     let injects = |phase: &super::Phase| phase.faults.iter().any(|(_, fault)| fault.enabled);
     if let Some(first) = scenario.phases.first()
         && !scenario.faults.is_empty()

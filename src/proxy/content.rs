@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::exchange::Exchange;
 use super::worker::Worker;
 use crate::fault::grpc;
-use crate::plan::{BAD_STATUS, Check, Failed};
+use crate::plan::{Check, Failed, Failures};
 use crate::sli::{Checked, End};
 
 /// What one worker keeps of bodies at the same time, at most: 512 of 64 KiB. What is beyond goes
@@ -231,7 +231,7 @@ impl Exchange {
 
 /// By the common list: availability has charged it, and nothing is asked of it here.
 fn is_bad(status: StatusCode) -> bool {
-    BAD_STATUS.iter().any(|bad| (bad.low..=bad.high).contains(&status.as_u16()))
+    Failures::COMMON.has(status.as_u16())
 }
 
 /// The service has answered: what it says itself, before any fault changes it.

@@ -67,6 +67,8 @@ impl Exchange {
             first_byte: None,
             added: Duration::ZERO,
             operation,
+            health_check: false,
+            excludes: 0,
             checked: None,
         };
         // Boxed: it goes through many hands.

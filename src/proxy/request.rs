@@ -33,6 +33,7 @@ use super::worker::Worker;
 use crate::drill::Stage;
 use crate::drill::stage::Struck;
 use crate::fault::{Abort, Action, At, How, When};
+use crate::plan::matcher::canonical;
 use crate::plan::proxy::Proxy;
 use crate::plan::{Asked, HostHeader, Plan, Protocol, RouteId, SKIP, Service, ServiceId};
 use crate::requests::{self, Trace};
@@ -122,7 +123,8 @@ fn begin(
         headers: &head.headers,
         client: conn.peer.map(|peer| peer.ip()),
     };
-    let route = route(plan, &asked);
+    let path = canonical(asked.path);
+    let route = route(plan, &asked, &path);
     let operation = plan.routes[route as usize].operation.as_ref();
     let operation = operation.and_then(|operation| operation.key(&asked));
     let service = plan.routes[route as usize].service;
@@ -136,6 +138,8 @@ fn begin(
     let (worker_too, taken) = (Rc::clone(worker), Rc::clone(&stage));
     let mut exchange =
         Exchange::begin(worker_too, conn.enter(), taken, arrived, method, route, operation);
+    exchange.outcome.health_check = asked.is_health_check_at(&path);
+    exchange.outcome.excludes = plan.routes[route as usize].excluded_by(&asked);
     let caller = Caller::of(Rc::clone(conn), head, seen);
     if worker.log.is_some() {
         exchange.trace = Some(Trace::of(&head.uri));
@@ -413,8 +417,9 @@ fn address(
 }
 
 /// The most specific route, or the `unmatched` one of the service the request goes to.
-fn route(plan: &Plan, asked: &Asked<'_>) -> RouteId {
-    plan.matcher.find(asked).unwrap_or_else(|| {
+/// `path`: its own, in its canonical form.
+fn route(plan: &Plan, asked: &Asked<'_>, path: &str) -> RouteId {
+    plan.matcher.find_at(path, asked).unwrap_or_else(|| {
         let service = asked.only.unwrap_or_else(|| plan.default_service());
         plan.services[usize::from(service)].unmatched
     })
@@ -432,7 +437,7 @@ fn decide(
     if stage.is_quiet(route) {
         return None;
     }
-    if !stage.plan.safety.fault_health && asked.is_health_check() {
+    if exchange.outcome.health_check && !stage.plan.safety.fault_health {
         return None;
     }
     let spared = if stage.is_never(service) {

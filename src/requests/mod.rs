@@ -180,6 +180,8 @@ mod tests {
             first_byte: None,
             added: Duration::ZERO,
             operation: None,
+            health_check: false,
+            excludes: 0,
             checked: None,
         }
     }

@@ -187,14 +187,17 @@ static FAULT_KEYS: [Key; FIXED.len() + ADJUSTABLE.len() + 1] = {
 static ONLY: TableKeys = TableKeys {
     name: "faults.NAME.only",
     doc: "Which requests of its routes a fault can hit; all that is said must hold.",
-    keys: &[
-        Key::new("methods", NAMES, "As in `[\"POST\"]`."),
-        Key::new("headers", MATCHES, "What header fields must say."),
-        Key::new("query", MATCHES, "What query parameters must say."),
-        Key::new("clients", NAMES, "Addresses or networks, as in `[\"10.0.0.0/8\"]`."),
-    ],
+    keys: &CONDITIONS,
     short: None,
 };
+
+/// What may be asked of a request.
+pub(super) const CONDITIONS: [Key; 4] = [
+    Key::new("methods", NAMES, "As in `[\"POST\"]`."),
+    Key::new("headers", MATCHES, "What header fields must say."),
+    Key::new("query", MATCHES, "What query parameters must say."),
+    Key::new("clients", NAMES, "Addresses or networks, as in `[\"10.0.0.0/8\"]`."),
+];
 
 static BURSTS: TableKeys = TableKeys {
     name: "faults.NAME.bursts",

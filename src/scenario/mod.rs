@@ -174,7 +174,7 @@ pub enum Says {
     Present(bool),
 }
 
-/// `faults.NAME.only`.
+/// `faults.NAME.only`, and `slos.NAME.exclude`.
 #[derive(Debug, Clone, Default)]
 pub struct OnlySpec {
     pub methods: Vec<Located<String>>,

@@ -206,7 +206,7 @@ fn fault(name: Located<String>, table: &mut Table<'_, '_>) -> FaultSpec {
         name,
         routes: table.text_list("routes"),
         routes_at,
-        only: only(table),
+        only: table.table("only").map(only).unwrap_or_default(),
         cohort: table.text("cohort"),
         per: table.text("per"),
         even: table.word("spread").filter(|spread| spread.value == "even").map(|even| even.at),
@@ -225,8 +225,7 @@ fn fault(name: Located<String>, table: &mut Table<'_, '_>) -> FaultSpec {
     }
 }
 
-fn only(table: &mut Table<'_, '_>) -> OnlySpec {
-    let Some(mut table) = table.table("only") else { return OnlySpec::default() };
+pub(super) fn only(mut table: Table<'_, '_>) -> OnlySpec {
     OnlySpec {
         methods: table.text_list("methods"),
         headers: matches(&mut table, "headers"),

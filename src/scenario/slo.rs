@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::StatusPattern;
 use super::correctness::{self, CorrectnessSpec};
-use super::read::statuses;
+use super::keys::CONDITIONS;
+use super::read::{only, statuses};
+use super::{OnlySpec, StatusPattern};
 use crate::budget::{Dialect, Empty, Mode};
 use crate::diagnostic::{Located, Place};
 use crate::document::{Key, Table, TableKeys, Value};
+use crate::fault::grpc;
 use crate::units::{Rate, Share, Spent};
 
 #[derive(Debug, Clone)]
@@ -16,6 +18,10 @@ pub struct SloSpec {
     /// Route names, or `["*"]`.
     pub routes: Vec<Located<String>>,
     pub service: Option<Located<String>>,
+    /// Each one of [`INCLUDE`].
+    pub include: Vec<Located<&'static str>>,
+    /// Where it stands, and what it takes.
+    pub exclude: Option<(Place, OnlySpec)>,
     pub objective: Option<Located<Share>>,
     /// Where it was written, also when it could not be read.
     pub objective_at: Option<Place>,
@@ -37,6 +43,8 @@ pub enum SliSpec {
     Availability {
         /// `"5xx"` or `"429"`; `None`: the default list.
         bad_status: Option<Vec<Located<StatusPattern>>>,
+        /// By number; `None`: the default list.
+        bad_grpc_status: Option<Vec<Located<u8>>>,
         exclude_status: Vec<Located<StatusPattern>>,
         /// A caller that leaves later than this is a bad event; default 1 s.
         abandoned_after: Option<Located<Duration>>,
@@ -126,6 +134,8 @@ pub(super) fn slo(name: Located<String>, table: &mut Table<'_, '_>) -> SloSpec {
         name,
         routes: table.text_list("routes"),
         service: table.text("service"),
+        include: include(table),
+        exclude: table.table("exclude").map(|table| (table.at, only(table))),
         objective_at: table.node("objective").map(|node| node.at()),
         objective: table.share("objective"),
         window: table.duration("window"),
@@ -150,6 +160,11 @@ pub(super) fn slo(name: Located<String>, table: &mut Table<'_, '_>) -> SloSpec {
         }),
         allowance: table.share("allowance"),
     }
+}
+
+fn include(table: &mut Table<'_, '_>) -> Vec<Located<&'static str>> {
+    let (_, nodes) = table.list("include").unwrap_or_default();
+    nodes.iter().filter_map(|node| node.word(table.notes)).collect()
 }
 
 /// Also where it says something else, which has been noted: there are keys that go with it.
@@ -181,9 +196,13 @@ fn sli(table: &mut Table<'_, '_>) -> Option<Located<SliSpec>> {
 
 fn availability(table: &mut Table<'_, '_>) -> SliSpec {
     let bad_status = table.list("bad_status").map(|(_, nodes)| statuses(&nodes, table.notes));
+    let bad_grpc_status = table.list("bad_grpc_status");
+    let bad_grpc_status = bad_grpc_status
+        .map(|(_, nodes)| nodes.iter().filter_map(|node| node.coded(table.notes)).collect());
     let excluded = table.list("exclude_status");
     SliSpec::Availability {
         bad_status,
+        bad_grpc_status,
         exclude_status: excluded.map_or_else(Vec::new, |(_, nodes)| statuses(&nodes, table.notes)),
         abandoned_after: table.duration("abandoned_after"),
     }
@@ -256,12 +275,22 @@ pub(super) fn composite(name: Located<String>, table: &mut Table<'_, '_>) -> Com
 
 const NAMES: Value = Value::List(&Value::Text);
 
+/// What `include` takes.
+const INCLUDE: [&str; 2] = ["health_checks", "options"];
+
 pub(super) static SLO: TableKeys = TableKeys {
     name: "slos.NAME",
     doc: "What is promised, of which requests.",
     keys: &[
         Key::new("routes", NAMES, "Route names, or `[\"*\"]`."),
         Key::new("service", Value::Name, "Instead of `routes`: all of a service's."),
+        Key::new(
+            "include",
+            Value::List(&Value::Word(&INCLUDE)),
+            "What is no user's request and counts all the same.",
+        )
+        .default("[]"),
+        Key::new("exclude", Value::Table(&EXCLUDE), "Requests that do not count."),
         Key::new("objective", Value::Share, "The share that has to be good.").default("the tier's"),
         Key::new("window", Value::Duration, "Over how long.").default("\"28d\""),
         Key::new("tier", Value::Name, "`gold`, `silver`, `bronze`, or one of `[tiers]`."),
@@ -294,6 +323,13 @@ pub(super) static SLO: TableKeys = TableKeys {
     short: None,
 };
 
+static EXCLUDE: TableKeys = TableKeys {
+    name: "slos.NAME.exclude",
+    doc: "Which requests of its routes an SLO leaves out: those for which all that is said holds.",
+    keys: &CONDITIONS,
+    short: None,
+};
+
 static SLI: TableKeys = TableKeys {
     name: "slos.NAME.sli",
     doc: "What good means.",
@@ -316,6 +352,15 @@ static AVAILABILITY: TableKeys = TableKeys {
     keys: &[
         Key::new("bad_status", Value::List(&Value::Status), "What counts as a failure.")
             .default("[\"5xx\", \"408\", \"429\"]"),
+        Key::new(
+            "bad_grpc_status",
+            Value::List(&Value::Coded(grpc::STATUSES)),
+            "What counts as a failure of a gRPC call, as its trailers have it.",
+        )
+        .default(
+            "[\"UNKNOWN\", \"DEADLINE_EXCEEDED\", \"RESOURCE_EXHAUSTED\", \"UNIMPLEMENTED\", \
+             \"INTERNAL\", \"UNAVAILABLE\", \"DATA_LOSS\"]",
+        ),
         Key::new("exclude_status", Value::List(&Value::Status), "What is not counted at all."),
         Key::new(
             "abandoned_after",

@@ -29,6 +29,8 @@ fn outcome(status: u16, origin: Origin, end: End, hit: Hit, checked: Option<Chec
         first_byte: Some(Duration::from_millis(1)),
         added: Duration::ZERO,
         operation: None,
+        health_check: false,
+        excludes: 0,
         checked,
     }
 }
@@ -98,11 +100,14 @@ fn with_others() {
         read_up_to: 1,
     };
     let available = Sli::Availability {
-        bad_status: BAD_STATUS.into(),
+        bad: Failures::COMMON,
         exclude_status: Box::default(),
         abandoned_after: Duration::from_secs(1),
     };
-    let of = [available, Sli::Correctness(check.into())].map(|sli| (sli, Box::from([0])));
+    let of = [available, Sli::Correctness(check.into())].map(|sli| {
+        let (valid, routes) = (Valid::default(), Box::from([0]));
+        Member { valid, sli, routes }
+    });
     let all = Sli::All(of.into());
     let (complete, damaged) = (End::Complete, End::Destroyed);
     for (status, end, hit, checked, want) in [
@@ -116,7 +121,7 @@ fn with_others() {
         (200, damaged, Hit::Yes, Some(WRONG_BY_ITSELF), Event::Bad(Cause::Masked)),
     ] {
         let outcome = outcome(status, Origin::Service, end, hit, checked);
-        assert_eq!(by(&all, &outcome), want, "{outcome:?}");
+        assert_eq!(by(&Valid::EVERYTHING, &all, &outcome), want, "{outcome:?}");
     }
 }
 
@@ -146,7 +151,7 @@ proptest! {
     #[test]
     fn causes_add_up(outcomes in proptest::collection::vec(outcomes(), 0..50)) {
         let available = Sli::Availability {
-            bad_status: BAD_STATUS.into(),
+            bad: Failures::COMMON,
             exclude_status: Box::default(),
             abandoned_after: Duration::from_secs(1),
         };
@@ -160,7 +165,7 @@ proptest! {
                     prop_assert_eq!(cause == Cause::Organic, outcome.hit == Hit::No);
                     let own = outcome.checked.unwrap().own_wrong != 0;
                     prop_assert_eq!(cause == Cause::Masked, outcome.hit == Hit::Yes && own);
-                    let charged = by(&available, outcome) != Event::Good;
+                    let charged = by(&Valid::default(), &available, outcome) != Event::Good;
                     prop_assert_eq!(charged, outcome.end == End::Destroyed);
                 }
             }

@@ -10,6 +10,7 @@ use http::Method;
 use super::{Checked, End, Event, Hit, Origin, Outcome, judge};
 use crate::budget::{Expected, Stretch};
 use crate::dice::Dice;
+use crate::fault::grpc::Status;
 use crate::fault::{Action, At, Shape, Way, When};
 use crate::plan::{Check, Fault, FaultId, Phase, Plan, Route, RouteId, Sli, Slo, SloId, Who};
 
@@ -320,6 +321,8 @@ fn well(route: RouteId) -> Outcome {
         first_byte: Some(WELL),
         added: Duration::ZERO,
         operation: None,
+        health_check: false,
+        excludes: 0,
         // All that is asked.
         checked: Some(Checked { right: u64::MAX, ..Checked::default() }),
     }
@@ -341,6 +344,11 @@ fn act(action: &Action, outcome: &mut Outcome, fault: &Fault, harm: &mut Harm) {
         }
         Action::Respond { answer, after_upstream } if !answered => {
             outcome.status = answer.status.as_u16();
+            outcome.grpc = answer.grpc.map(Status::number);
+            if answer.grpc.is_some_and(|status| status.http() == answer.status) {
+                // Meant for gRPC callers alone, who are told in the trailers.
+                outcome.status = 200;
+            }
             outcome.origin = Origin::Fault(0);
             outcome.served = after_upstream.then_some(200);
         }
@@ -377,7 +385,7 @@ fn checks(sli: &Sli) -> Vec<&Check> {
     match sli {
         Sli::Availability { .. } | Sli::Latency { .. } => Vec::new(),
         Sli::Correctness(check) => vec![&**check],
-        Sli::All(members) => members.iter().flat_map(|(sli, _)| checks(sli)).collect(),
+        Sli::All(members) => members.iter().flat_map(|member| checks(&member.sli)).collect(),
     }
 }
 

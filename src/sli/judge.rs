@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use super::{End, Hit, Origin, Outcome};
-use crate::plan::{BAD_STATUS, Sli, Slo};
+use crate::plan::{Failures, LeftOut, Member, Sli, Slo, Valid};
 use crate::scenario::{Clock, Population, StatusPattern};
-
-/// UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-const BAD_GRPC_STATUS: [u8; 7] = [2, 4, 8, 12, 13, 14, 15];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -45,6 +42,12 @@ pub enum Excluded {
     NoBody,
     /// Its body is longer than what is read, encoded, a part of one, or there were too many.
     Unread,
+    /// It asks whether the service is well: no user's request.
+    HealthCheck,
+    /// OPTIONS: what browsers ask before the request itself.
+    Options,
+    /// The SLO's `exclude` takes it.
+    Exclude,
 }
 
 impl Cause {
@@ -60,7 +63,7 @@ impl Cause {
 }
 
 impl Excluded {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::ClientGone,
         Self::BadRequest,
         Self::Refused,
@@ -69,6 +72,9 @@ impl Excluded {
         Self::Unfinished,
         Self::NoBody,
         Self::Unread,
+        Self::HealthCheck,
+        Self::Options,
+        Self::Exclude,
     ];
 
     pub fn label(self) -> &'static str {
@@ -81,17 +87,40 @@ impl Excluded {
             Self::Unfinished => "unfinished",
             Self::NoBody => "no_body",
             Self::Unread => "unread",
+            Self::HealthCheck => "health_check",
+            Self::Options => "options",
+            Self::Exclude => "exclude",
         }
     }
 }
+
+/// Of SLIs that are not about failures.
+static COMMON: Failures = Failures::COMMON;
 
 fn is_in(status: u16, patterns: &[StatusPattern]) -> bool {
     patterns.iter().any(|pattern| (pattern.low..=pattern.high).contains(&status))
 }
 
-/// Judges one finished request for one SLO. The order is: what is no event at all, then callers
-/// that left, then the answer.
+/// Judges one finished request for one SLO. The order is: what was no event when it came, what is
+/// none as it ended, then callers that left, then the answer.
 pub fn judge(slo: &Slo, outcome: &Outcome) -> Event {
+    by(&slo.valid, &slo.sli, outcome)
+}
+
+/// Why it is no event, whatever becomes of it. `None`: it is one.
+fn left_out(valid: &Valid, outcome: &Outcome) -> Option<Excluded> {
+    let left = valid.leaves_out(&outcome.method, outcome.health_check, outcome.excludes)?;
+    Some(match left {
+        LeftOut::HealthCheck => Excluded::HealthCheck,
+        LeftOut::Options => Excluded::Options,
+        LeftOut::Exclude => Excluded::Exclude,
+    })
+}
+
+fn by(valid: &Valid, sli: &Sli, outcome: &Outcome) -> Event {
+    if let Some(reason) = left_out(valid, outcome) {
+        return Event::Excluded(reason);
+    }
     match (outcome.end, outcome.origin) {
         (End::BadRequestBody, _) => return Event::Excluded(Excluded::BadRequest),
         (End::Unfinished, _) => return Event::Excluded(Excluded::Unfinished),
@@ -100,19 +129,16 @@ pub fn judge(slo: &Slo, outcome: &Outcome) -> Event {
         }
         _ => {}
     }
-    by(&slo.sli, outcome)
-}
-
-fn by(sli: &Sli, outcome: &Outcome) -> Event {
     match sli {
-        Sli::Availability { bad_status, exclude_status, abandoned_after } => {
-            availability(bad_status, exclude_status, *abandoned_after, outcome)
+        Sli::Availability { bad, exclude_status, abandoned_after } => {
+            availability(bad, exclude_status, *abandoned_after, outcome)
         }
         Sli::Latency { threshold, of, clock } => latency(*threshold, *of, *clock, outcome),
         Sli::Correctness(check) => correctness(1 << check.place, outcome),
         Sli::All(members) => {
-            let counting = members.iter().filter(|(_, routes)| routes.contains(&outcome.route));
-            counting.map(|(sli, _)| by(sli, outcome)).reduce(both).unwrap_or(Event::Good)
+            let counting = members.iter().filter(|member| member.routes.contains(&outcome.route));
+            let events = counting.map(|Member { valid, sli, .. }| by(valid, sli, outcome));
+            events.reduce(both).unwrap_or(Event::Good)
         }
     }
 }
@@ -130,7 +156,7 @@ fn both(one: Event, other: Event) -> Event {
 }
 
 fn availability(
-    bad_status: &[StatusPattern],
+    bad: &Failures,
     exclude_status: &[StatusPattern],
     abandoned_after: Duration,
     outcome: &Outcome,
@@ -141,30 +167,30 @@ fn availability(
     if is_in(outcome.status, exclude_status) {
         return Event::Excluded(Excluded::Status);
     }
-    if is_good(bad_status, outcome) { Event::Good } else { Event::Bad(blame(bad_status, outcome)) }
+    if is_good(bad, outcome) { Event::Good } else { Event::Bad(blame(bad, outcome)) }
 }
 
 /// The caller got a whole answer that is no failure by the common list of statuses.
 pub(super) fn is_answered(outcome: &Outcome) -> bool {
-    is_good(&BAD_STATUS, outcome)
+    is_good(&COMMON, outcome)
 }
 
 /// A whole answer with a status that is not bad.
-fn is_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
-    outcome.end == End::Complete && says_good(bad_status, outcome)
+fn is_good(bad: &Failures, outcome: &Outcome) -> bool {
+    outcome.end == End::Complete && says_good(bad, outcome)
 }
 
 /// Its status is not bad, however it ended.
-fn says_good(bad_status: &[StatusPattern], outcome: &Outcome) -> bool {
+fn says_good(bad: &Failures, outcome: &Outcome) -> bool {
     outcome.status != 0
-        && !is_in(outcome.status, bad_status)
-        && !outcome.grpc.is_some_and(|status| BAD_GRPC_STATUS.contains(&status))
+        && !bad.has(outcome.status)
+        && !outcome.grpc.is_some_and(|status| bad.grpc.has(status))
 }
 
 /// Whose fault a bad answer is. A fault that put itself in the place of an answer that was bad
 /// anyway has masked it.
-fn blame(bad_status: &[StatusPattern], outcome: &Outcome) -> Cause {
-    let is_bad = |status| is_in(status, bad_status);
+fn blame(bad: &Failures, outcome: &Outcome) -> Cause {
+    let is_bad = |status| bad.has(status);
     let served_badly = match outcome.origin {
         Origin::Fault(_) => outcome.served.is_some_and(is_bad),
         _ if outcome.end == End::Destroyed => is_bad(outcome.status),
@@ -204,12 +230,12 @@ fn latency(threshold: Duration, of: Population, clock: Clock, outcome: &Outcome)
             event => event,
         };
     }
-    if of == Population::Good && !is_good(&BAD_STATUS, outcome) {
+    if of == Population::Good && !is_good(&COMMON, outcome) {
         return Event::Excluded(Excluded::NotGood);
     }
     if outcome.status == 0 || matches!(outcome.end, End::Cut | End::Destroyed) {
         // No whole answer is never a fast one.
-        return Event::Bad(blame(&BAD_STATUS, outcome));
+        return Event::Bad(blame(&COMMON, outcome));
     }
     let took = match clock {
         Clock::LastByte => outcome.total,
@@ -236,7 +262,7 @@ fn correctness(check: u64, outcome: &Outcome) -> Event {
         End::Destroyed if let Some(checked) = outcome.checked => checked,
         _ => return Event::Excluded(Excluded::NotGood),
     };
-    if !says_good(&BAD_STATUS, outcome) {
+    if !says_good(&COMMON, outcome) {
         Event::Excluded(Excluded::NotGood)
     } else if checked.right & check != 0 {
         Event::Good
@@ -246,7 +272,7 @@ fn correctness(check: u64, outcome: &Outcome) -> Event {
         Event::Excluded(Excluded::NoBody)
     } else {
         let own = checked.own_wrong & check != 0;
-        let served_badly = own || outcome.served.is_some_and(|status| is_in(status, &BAD_STATUS));
+        let served_badly = own || outcome.served.is_some_and(|status| COMMON.has(status));
         Event::Bad(match outcome.hit {
             Hit::No => Cause::Organic,
             Hit::Yes if served_badly => Cause::Masked,
@@ -260,174 +286,5 @@ fn correctness(check: u64, outcome: &Outcome) -> Event {
 mod correctness_tests;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::budget::Dialect;
-    use crate::plan::{Alerts, Production};
-    use crate::units::Share;
-    use http::Method;
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    fn outcome(
-        status: u16,
-        origin: Origin,
-        end: End,
-        hit: bool,
-        total: u64,
-        added: u64,
-    ) -> Outcome {
-        Outcome {
-            route: 0,
-            method: Method::GET,
-            status,
-            origin,
-            end,
-            hit: if hit { Hit::Yes } else { Hit::No },
-            served: None,
-            grpc: None,
-            total: ms(total),
-            first_byte: (status != 0).then(|| ms(total / 2)),
-            added: ms(added),
-            operation: None,
-            checked: None,
-        }
-    }
-
-    fn slo(sli: Sli) -> Slo {
-        Slo {
-            name: "s".into(),
-            counts: Box::default(),
-            objective: Share::from_billionths(999_000_000).unwrap(),
-            window: Duration::from_secs(28 * 86400),
-            sli,
-            slices: None,
-            alerts: Alerts {
-                dialect: Dialect::Custom,
-                tiers: Box::default(),
-                min_bad: 0,
-                interval: 1,
-            },
-            production: Production::default(),
-            allowance: None,
-        }
-    }
-
-    #[test]
-    fn every_row() {
-        use Cause::{Injected, Masked, Organic};
-        use End::{Abandoned, BadRequestBody, Complete, Cut};
-        use Event::{Bad, Excluded as Out, Good};
-        let up = slo(Sli::Availability {
-            bad_status: BAD_STATUS.into(),
-            exclude_status: [StatusPattern { low: 404, high: 404 }].into(),
-            abandoned_after: ms(1000),
-        });
-        let fast =
-            slo(Sli::Latency { threshold: ms(800), of: Population::Good, clock: Clock::LastByte });
-        let down = Origin::Unreachable("connection_refused");
-        let gone = Abandoned { while_held: false };
-        let held = Abandoned { while_held: true };
-        let not_good = Out(Excluded::NotGood);
-        let left = Out(Excluded::ClientGone);
-        let (service, fault) = (Origin::Service, Origin::Fault(0));
-        // status, origin, end, hit, total, added → availability, latency
-        let rows = [
-            (200, service, Complete, false, 10, 0, Good, Good),
-            (200, service, Complete, false, 800, 0, Good, Good),
-            (200, service, Complete, false, 801, 0, Good, Bad(Organic)),
-            (200, service, Complete, true, 2010, 2000, Good, Bad(Injected)),
-            (200, service, Complete, true, 3000, 2000, Good, Bad(Masked)),
-            (200, service, Complete, true, 500, 400, Good, Good),
-            (404, service, Complete, false, 10, 0, Out(Excluded::Status), Good),
-            (429, service, Complete, false, 10, 0, Bad(Organic), not_good),
-            (408, service, Complete, false, 10, 0, Bad(Organic), not_good),
-            (500, service, Complete, false, 10, 0, Bad(Organic), not_good),
-            (500, service, Complete, true, 2010, 2000, Bad(Masked), not_good),
-            (500, fault, Complete, true, 1, 0, Bad(Injected), not_good),
-            (200, fault, Complete, true, 1, 0, Good, Good),
-            (0, fault, Complete, true, 1, 0, Bad(Injected), not_good),
-            (502, down, Complete, false, 1, 0, Bad(Organic), not_good),
-            (502, down, Complete, true, 2001, 2000, Bad(Masked), not_good),
-            (200, service, Cut, false, 10, 0, Bad(Organic), not_good),
-            (200, service, Cut, true, 2010, 2000, Bad(Masked), not_good),
-            (0, service, held, true, 500, 500, Bad(Injected), Bad(Injected)),
-            (0, service, gone, true, 510, 500, Bad(Injected), Bad(Injected)),
-            (0, service, gone, false, 100, 0, left, left),
-            (0, service, gone, false, 900, 0, left, Bad(Organic)),
-            (0, service, gone, false, 1000, 0, Bad(Organic), Bad(Organic)),
-            (0, service, gone, false, 800, 0, left, left),
-            (
-                400,
-                Origin::Refused("x"),
-                BadRequestBody,
-                false,
-                1,
-                0,
-                Out(Excluded::BadRequest),
-                Out(Excluded::BadRequest),
-            ),
-            (
-                200,
-                service,
-                End::Refused("write_stall"),
-                false,
-                1,
-                0,
-                Out(Excluded::Refused),
-                Out(Excluded::Refused),
-            ),
-            (
-                200,
-                service,
-                End::Unfinished,
-                false,
-                1,
-                0,
-                Out(Excluded::Unfinished),
-                Out(Excluded::Unfinished),
-            ),
-            (
-                503,
-                Origin::Refused("x"),
-                Complete,
-                false,
-                1,
-                0,
-                Out(Excluded::Refused),
-                Out(Excluded::Refused),
-            ),
-        ];
-        // A fault in the place of an answer, or inside it, or in the request: what the service had
-        // said decides, unless it was not asked what the caller asked.
-        let lost = Outcome { served: Some(200), ..outcome(503, fault, Complete, true, 1, 0) };
-        let bad_lost = Outcome { served: Some(500), ..lost.clone() };
-        let cut = outcome(200, service, End::Destroyed, true, 1, 0);
-        let bad_cut = outcome(500, service, End::Destroyed, true, 1, 0);
-        let altered = Outcome { hit: Hit::Altered, ..outcome(500, service, Complete, true, 1, 0) };
-        let grpc = Outcome { grpc: Some(14), ..outcome(200, fault, Complete, true, 1, 0) };
-        let fine = Outcome { grpc: Some(5), ..grpc.clone() };
-        for (outcome, event) in [
-            (&lost, Bad(Injected)),
-            (&bad_lost, Bad(Masked)),
-            (&cut, Bad(Injected)),
-            (&bad_cut, Bad(Masked)),
-            (&altered, Bad(Injected)),
-            (&Outcome { end: Cut, ..altered.clone() }, Bad(Injected)),
-            (&Outcome { end: gone, total: ms(2000), ..altered.clone() }, Bad(Injected)),
-            (&grpc, Bad(Injected)),
-            (&fine, Good),
-        ] {
-            assert_eq!(judge(&up, outcome), event, "availability of {outcome:?}");
-        }
-        let slow = Outcome { hit: Hit::Altered, ..outcome(200, service, Complete, true, 900, 0) };
-        assert_eq!(judge(&fast, &slow), Bad(Injected));
-        for (status, origin, end, hit, total, added, available, quick) in rows {
-            let outcome = outcome(status, origin, end, hit, total, added);
-            assert_eq!(judge(&up, &outcome), available, "availability of {outcome:?}");
-            assert_eq!(judge(&fast, &outcome), quick, "latency of {outcome:?}");
-        }
-    }
-}
+#[path = "judge_tests.rs"]
+mod tests;

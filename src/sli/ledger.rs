@@ -18,6 +18,7 @@ use super::operations::Operations;
 use super::ring::Ring;
 use super::series::{Histogram, add};
 use super::{Origin, Outcome};
+use crate::fault::grpc::Status;
 use crate::plan::{FaultId, Phase, Plan, RouteId};
 
 /// Duration series a worker may open; beyond, requests are still counted, but not by duration.
@@ -459,9 +460,11 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// OpenTelemetry's `error.type`: empty when nothing went wrong.
+/// OpenTelemetry's `error.type`: empty when nothing went wrong. Of gRPC, whose status of HTTP says
+/// nothing, the name of the status, whatever it is but OK.
 fn error_type(outcome: &Outcome) -> &'static str {
     use super::End;
+    let grpc = outcome.grpc.and_then(Status::new).filter(|status| status.number() != 0);
     match (outcome.end, outcome.origin) {
         (End::Abandoned { .. }, _) => "client_gone",
         (End::BadRequestBody, _) => "bad_request_body",
@@ -471,7 +474,10 @@ fn error_type(outcome: &Outcome) -> &'static str {
         (End::Destroyed, _) => "destroyed",
         (End::Complete, Origin::Unreachable(label)) => label,
         (End::Complete, Origin::Fault(_)) if outcome.status == 0 => "aborted",
-        (End::Complete, _) if outcome.status >= 500 => "5xx",
-        (End::Complete, _) => "",
+        (End::Complete, _) => match grpc {
+            Some(status) => status.name(),
+            None if outcome.status >= 500 => "5xx",
+            None => "",
+        },
     }
 }

@@ -43,6 +43,11 @@ pub struct Outcome {
     pub added: Duration,
     /// Key of the operation it is an attempt of, where its route says what that is.
     pub operation: Option<u64>,
+    /// It asks whether the service is well.
+    pub health_check: bool,
+    /// Which of its route's `exclude`s take it, one bit for each
+    /// [`crate::plan::Exclusion::place`].
+    pub excludes: u64,
     /// What it says, where a correctness SLO asks. `None`: it was not sent to its end, or is one
     /// that nobody asks about.
     pub checked: Option<Checked>,

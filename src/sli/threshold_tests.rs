@@ -30,6 +30,8 @@ fn answered(total: Duration) -> Outcome {
         first_byte: Some(total),
         added: Duration::ZERO,
         operation: None,
+        health_check: false,
+        excludes: 0,
         checked: None,
     }
 }
