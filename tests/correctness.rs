@@ -212,8 +212,9 @@ fn as_an_independent_client_found_it_over_http2() {
 fn more_than_may_be_kept() {
     const SIZE: usize = 1 << 20;
     let all = 40;
-    // Nobody has the end of a body before all have a beginning.
-    let begun = Arc::new(Barrier::new(all));
+    // Nobody's body ends before all that is before its end has come to every caller.
+    let begun = Arc::new(Barrier::new(2 * all));
+    let come = Arc::clone(&begun);
     let service = service(move |mut stream| {
         head(&mut stream).unwrap();
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n");
@@ -231,9 +232,12 @@ fn more_than_may_be_kept() {
                 let mut stream = connect(&proxy);
                 let request = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
                 stream.write_all(request).unwrap();
-                let mut text = Vec::new();
+                crate::upstream::head(&mut stream).unwrap();
+                let mut text = vec![0; SIZE - 1];
+                stream.read_exact(&mut text).unwrap();
+                come.wait();
                 stream.read_to_end(&mut text).unwrap();
-                assert!(text.len() > SIZE && text.ends_with(b" 1"));
+                assert!(text.len() == SIZE && text.ends_with(b" 1"));
             });
         }
     });
