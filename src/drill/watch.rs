@@ -271,9 +271,13 @@ impl Watched {
             return None;
         }
         self.spent = Some(allowance);
+        let burned = consumed * 100.0;
+        // Two digits of what is small: it is held against an allowance that may be smaller still.
+        let digits =
+            if burned > 0.0 { (1.0 - burned.log10().floor()).clamp(2.0, 9.0) } else { 2.0 };
         Some(format!(
-            "{:.2}% of the {} budget is burned, {allowance} was allowed",
-            consumed * 100.0,
+            "{burned:.*}% of the {} budget is burned, {allowance} was allowed",
+            digits as usize,
             show_duration(slo.window)
         ))
     }

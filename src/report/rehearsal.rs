@@ -180,9 +180,11 @@ fn untouched(
                 fault.name
             ));
         } else if hits < 1.0 {
+            // A sum of nothing is a negative zero.
             warnings.push(format!(
-                "fault `{}` is not expected to hit anything: {hits:.2} requests",
-                fault.name
+                "fault `{}` is not expected to hit anything: {:.2} requests",
+                fault.name,
+                hits + 0.0
             ));
         }
     }
