@@ -51,10 +51,21 @@ night = { long = "2h", short = "10m", budget = "3%", for = "5m" }
 day = { severity = "ticket", long = "1d", budget = "10%" }
 "#;
 
+/// An SLO that counts operations, after those.
+const OPERATIONS: &str = r#"
+[routes.charge]
+path = "/charge"
+operation = "header:idempotency-key"
+[slos.charged]
+routes = ["charge"]
+objective = "99.9%"
+sli.availability = { per = "operation" }
+"#;
+
 #[test]
 fn rules_are_rules() {
     let scratch = Scratch::new();
-    scratch.file("scenario.toml", SLOS);
+    scratch.file("scenario.toml", &format!("{SLOS}{OPERATIONS}"));
     for more in [&[][..], &["--dialect", "sloth"], &["--dialect", "pyrra"]] {
         let arguments = [&["prometheus-rules", "scenario.toml"], more].concat();
         scratch.file("rules.yml", &export(&scratch.0, &arguments));
@@ -68,6 +79,7 @@ fn rules_are_rules() {
         "(14.4 * 0.005)",
         "backburn_slo_events:burnrate1h",
         "for: 2m",
+        "# charged counts operations, some ten seconds after their last attempt.\n- name",
     ] {
         assert!(text.contains(line), "{line}");
     }
@@ -98,6 +110,21 @@ fn openslo_there_and_back() {
     scratch.file("back.toml", &format!("{service}{back}"));
     let rules = |file: &str| export(&scratch.0, &["prometheus-rules", file]);
     assert_eq!(rules("back.toml"), rules("scenario.toml"), "{back}");
+}
+
+/// OpenSLO has no word for it.
+#[test]
+fn openslo_is_told_of_operations() {
+    let scratch = Scratch::new();
+    scratch.file("scenario.toml", &format!("{SLOS}{OPERATIONS}"));
+    let mut command = Command::new(BACKBURN);
+    command.args(["export", "openslo", "scenario.toml"]).current_dir(&scratch.0);
+    let output = command.output().unwrap();
+    let (text, said) = (String::from_utf8(output.stdout), String::from_utf8(output.stderr));
+    let described = "description: Operations whose last attempt is no failure";
+    assert_eq!(text.unwrap().matches(described).count(), 1);
+    let said = said.unwrap();
+    assert!(said.contains("`charged` counts operations: only its description"), "{said}");
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod limits;
 mod load_faults;
 mod memory;
 mod meter;
+mod operations;
 mod others;
 mod paged;
 mod phases;

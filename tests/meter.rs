@@ -142,7 +142,9 @@ fn burning_injected() -> View {
         attempts: 4_001,
         operations: 3_760,
         recovered: 211,
+        early: 0,
     }];
+    "operations".clone_into(&mut view.slos[0].unit);
     view
 }
 

@@ -132,9 +132,7 @@ fn any_promise() -> BoxedStrategy<Box<Slo>> {
         .prop_map(|(numbers, alerts, (word, other, verdict), (some, yes))| {
             let number = |at: usize| numbers[at].unwrap_or(f64::NAN);
             let mut slo = Box::<Slo>::default();
-            if yes {
-                slo.unit.push_str("slices");
-            }
+            slo.unit.push_str(if yes { "slices" } else { "operations" });
             slo.light = Light { word, ..Light::default() };
             slo.budget.remaining_ratio = numbers[0];
             slo.budget.consumed_before_ratio = numbers[1];
@@ -290,9 +288,9 @@ fn any_drill() -> BoxedStrategy<View> {
 }
 
 fn any_figures() -> BoxedStrategy<View> {
-    let operations = (text(), proptest::array::uniform3(count())).prop_map(|(route, counts)| {
-        let [attempts, operations, recovered] = counts;
-        Operations { route, attempts, operations, recovered }
+    let operations = (text(), proptest::array::uniform4(count())).prop_map(|(route, counts)| {
+        let [attempts, operations, recovered, early] = counts;
+        Operations { route, attempts, operations, recovered, early }
     });
     (
         proptest::collection::vec(any_slo().boxed(), 0..14),

@@ -143,6 +143,7 @@ pub(super) async fn routes(State(state): Admin) -> Json<Value> {
                 "attempts": counts.attempts,
                 "operations": counts.operations,
                 "recovered": counts.recovered,
+                "early": counts.early,
             })
         });
         json!({

@@ -230,7 +230,8 @@ impl View {
     }
 
     fn slos(&self, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
-        let help = "SLI events: good, or bad with a cause; the causes sum to bad";
+        let help = "SLI events: good, or bad with a cause; the causes sum to bad. Of an SLO per \
+                    operation they are operations, some ten seconds after their last attempt";
         let mut events = family(encoder, "backburn_slo_events", help, None, MetricType::Counter)?;
         for slo in &self.snapshot.slos {
             let rows = [
@@ -244,7 +245,8 @@ impl View {
                 events.put(&labels, ConstCounter::new(count))?;
             }
         }
-        let help = "Requests that are no event of the SLO, by reason";
+        let help = "Requests (of an SLO per operation: operations) that are no event of the SLO, by \
+                    reason";
         let mut excluded =
             family(encoder, "backburn_slo_excluded_events", help, None, MetricType::Counter)?;
         for slo in &self.snapshot.slos {

@@ -83,6 +83,9 @@ fn told(request: &str, answer: &Explanation, phased: bool) -> String {
         "{request}\n  route    {} of service {} (path as compared: {})\n",
         answer.route, answer.service, answer.canonical_path
     );
+    if let Some(what) = &answer.operation {
+        let _ = writeln!(out, "  operation  {what}");
+    }
     for other in &answer.other_routes {
         let _ = writeln!(out, "  not      {}: {}", other.name, other.why_not);
     }

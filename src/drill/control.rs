@@ -394,15 +394,18 @@ impl Control {
 
     /// Looks at what was counted, once a second: alerts, slices, allowances.
     fn watch(&self, now: Instant) {
-        self.look(self.second(now), now);
+        let second = self.second(now);
+        self.look(second, Some(Duration::from_secs(second)), now);
     }
 
-    /// Nothing is counted any more: takes in what the last look has not seen.
+    /// Nothing is counted any more: takes in what the last look has not seen, and operations that
+    /// were waited for.
     pub fn settle(&self, now: Instant) {
-        self.look(self.second(now) + 1, now);
+        self.look(self.second(now) + 1, None, now);
     }
 
-    fn look(&self, second: u64, now: Instant) {
+    /// `over`: operations that have been quiet until then are; `None`: all are.
+    fn look(&self, second: u64, over: Option<Duration>, now: Instant) {
         let mut watched = self.watched();
         if !watched.watch.is_due(second) {
             return;
@@ -413,6 +416,7 @@ impl Control {
         let may_inject = whole.drill.may_inject() && self.pass_through.is_none();
         // A halt waits for nobody.
         drop(whole);
+        self.ledger.settle(over, second.saturating_sub(1));
         let seen = watched.watch.look(second, &plan, &self.ledger, (&phase, may_inject));
         let mut spent = None;
         for seen in seen {

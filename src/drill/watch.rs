@@ -9,7 +9,7 @@ use crate::budget::{
     self, Ahead, Change, Confidence, Dialect, Empty, Happened, History, Pad, Replay, Slice,
     Stretch, Tier, Totals,
 };
-use crate::plan::{Plan, SliceTarget, Slices, Slo};
+use crate::plan::{Per, Plan, SliceTarget, Slices, Slo};
 use crate::sli::{Cause, Counts, Event, Ledger};
 use crate::units::show_duration;
 
@@ -26,12 +26,12 @@ pub struct Watch {
 
 #[derive(Debug)]
 struct Watched {
-    /// Requests at the last look.
+    /// Requests at the last look; operations where those count.
     seen: Counts,
     history: History,
     replay: Replay,
-    /// What the replay was made of: slices or requests, and its rules.
-    made_of: (Option<Slices>, Rules),
+    /// What the replay was made of: what counts, and its rules.
+    made_of: (Counted, Rules),
     /// When the running slice began, and what had been counted then.
     slice: (u64, Counts),
     lookback: Duration,
@@ -39,6 +39,7 @@ struct Watched {
     spent: Option<crate::units::Share>,
 }
 
+type Counted = (Option<Slices>, Per);
 type Rules = (crate::plan::Alerts, crate::units::Share, crate::plan::Production);
 
 /// What a look found.
@@ -66,7 +67,7 @@ pub struct Alert {
 #[derive(Debug, Clone)]
 pub struct Figures {
     pub replay: Replay,
-    /// Requests up to the last second counted, by cause.
+    /// Requests, or operations, up to the last second counted, by cause.
     pub seen: Counts,
     /// Seconds counted.
     pub seconds: u64,
@@ -104,7 +105,7 @@ impl Watch {
         for (slo, counts) in plan.slos.iter().zip(ledger.totals(plan)) {
             let watched =
                 self.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| Watched::new(slo, before));
-            watched.follow(slo, before);
+            watched.follow(slo, counts, before);
             let since = minus(counts, watched.seen);
             watched.seen = counts;
             let new = match slo.slices {
@@ -177,6 +178,10 @@ fn minus(now: Counts, then: Counts) -> Counts {
     }
 }
 
+fn counted(slo: &Slo) -> Counted {
+    (slo.slices, slo.per)
+}
+
 fn rules(slo: &Slo) -> Rules {
     (slo.alerts.clone(), slo.objective, slo.production)
 }
@@ -198,7 +203,7 @@ impl Watched {
             seen: Counts::default(),
             history,
             replay: replay(slo, 1.0),
-            made_of: (slo.slices, rules(slo)),
+            made_of: (counted(slo), rules(slo)),
             slice: (second, Counts::default()),
             lookback: Duration::from_secs(60),
             spent: None,
@@ -207,9 +212,10 @@ impl Watched {
 
     /// A reload may have changed what is promised. What was counted stays, unless it is something
     /// else that is counted now.
-    fn follow(&mut self, slo: &Slo, second: u64) {
-        if self.made_of.0 != slo.slices {
-            let seen = self.seen;
+    fn follow(&mut self, slo: &Slo, counts: Counts, second: u64) {
+        if self.made_of.0 != counted(slo) {
+            // Requests are no operations: none of them is compared with the other.
+            let seen = if self.made_of.0.1 == slo.per { self.seen } else { counts };
             *self = Self { seen, slice: (second, seen), ..Self::new(slo, second) };
         } else if self.made_of.1 != rules(slo) {
             self.replay = replay(slo, 1.0).following(&self.replay);

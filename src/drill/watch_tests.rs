@@ -3,7 +3,7 @@ use http::Method;
 use super::*;
 use crate::plan::RouteId;
 use crate::sli::ledger::{Books, Durations};
-use crate::sli::{End, Hit, Origin, Outcome};
+use crate::sli::{Attempt, End, Hit, Origin, Outcome};
 
 /// A plan, its books, and a clock in seconds.
 struct Drill {
@@ -48,6 +48,16 @@ impl Drill {
     }
 
     fn request(&mut self, status: u16, hit: Hit) {
+        self.attempt(status, hit, None);
+    }
+
+    /// With a key: an attempt at an operation, which takes no time.
+    fn attempt(&mut self, status: u16, hit: Hit, key: Option<u64>) {
+        let arrived = Duration::from_secs(self.second);
+        let operation = key.map(|key| Attempt { key, arrived });
+        if let Some(attempt) = operation {
+            self.books.arrives(0, attempt);
+        }
         let outcome = Outcome {
             route: 0 as RouteId,
             method: Method::GET,
@@ -60,7 +70,7 @@ impl Drill {
             total: Duration::from_millis(1),
             first_byte: None,
             added: Duration::ZERO,
-            operation: None,
+            operation,
             health_check: false,
             excludes: 0,
             checked: None,
@@ -82,6 +92,7 @@ impl Drill {
 
     fn look(&mut self, seconds: u64) -> Vec<Seen> {
         self.second += seconds;
+        self.ledger.settle(Some(Duration::from_secs(self.second)), self.second - 1);
         self.watch.look(self.second, &self.plan, &self.ledger, (&self.phase, self.injecting))
     }
 
@@ -213,4 +224,76 @@ fn all_is_counted_by_request() {
     let both = drill.counts(2);
     assert_eq!(both, Counts { good: 0, injected: 2, masked: 0, organic: 6 });
     assert_eq!(drill.plan.slos[2].objective.to_string(), "98.901%");
+}
+
+const OPERATIONS: &str = "[routes.pay]\npath = \"/a\"\noperation = \"header:k\"\n\
+    [slos.up]\nobjective = \"99.9%\"\nsli.availability = { per = \"operation\" }\n\
+    [slos.each]\nobjective = \"99.9%\"\nsli.availability = {}\n";
+
+/// Retries save what they save, later, in the phase of the attempt that decides; what has no key is
+/// an operation at once; at the end nothing is waited for.
+#[test]
+fn operations_are_the_events() {
+    let mut drill = Drill::new(OPERATIONS);
+    // Each second: one that a retry saves, one that it does not, one that needs none.
+    for key in 0..20 {
+        drill.attempt(503, Hit::Yes, Some(10 * key));
+        drill.attempt(200, Hit::No, Some(10 * key));
+        drill.attempt(503, Hit::Yes, Some(10 * key + 1));
+        drill.attempt(500, Hit::No, Some(10 * key + 1));
+        drill.attempt(200, Hit::No, Some(10 * key + 2));
+        drill.request(500, Hit::No);
+        drill.look(1);
+    }
+    // Of twenty seconds, those after which eleven have passed, and more.
+    let settled = Counts { good: 18, injected: 0, masked: 0, organic: 9 + 20 };
+    assert_eq!(drill.counts(0), settled);
+    let each = Counts { good: 40, injected: 40, masked: 0, organic: 40 };
+    assert_eq!(drill.counts(1), each);
+    drill.phase = Arc::from("later");
+    drill.reload(OPERATIONS);
+    drill.attempt(200, Hit::No, Some(191));
+    drill.look(1);
+    drill.look(1);
+    drill.ledger.settle(None, drill.second);
+    drill.look(1);
+    let all = Counts { good: 41, injected: 0, masked: 0, organic: 19 + 20 };
+    assert_eq!(drill.counts(0), all);
+    let slo = drill.ledger.snapshot(&drill.plan).slos.swap_remove(0);
+    let later = Counts { good: 1, ..Counts::default() };
+    let by_phase: Vec<_> = slo.phases.iter().map(|seen| (&*seen.phase, seen.counts)).collect();
+    assert_eq!(by_phase[1], ("later", later));
+    assert_eq!(by_phase[0].1 + later, all);
+    let figures = drill.watch.figures("up").unwrap();
+    assert_eq!(figures.seen, all);
+    let sum = figures.trend.last().unwrap().1;
+    assert_eq!((sum.n, sum.bad), (all.total(), all.bad()));
+    assert_eq!(drill.ledger.recent("up", drill.second, 60), all, "all of it within the minute");
+}
+
+/// From requests to operations and back: neither takes the other for a burst of its own.
+#[test]
+fn what_counts_may_change() {
+    let each = OPERATIONS.replace(" per = \"operation\" ", "");
+    let mut drill = Drill::new(&each);
+    drill.run(20, 20, 0, 0);
+    drill.reload(OPERATIONS);
+    for key in 0..3 {
+        drill.attempt(500, Hit::No, Some(key));
+        drill.attempt(200, Hit::No, Some(key));
+    }
+    drill.look(1);
+    assert_eq!(drill.counts(0).total(), 0, "operations begin with the reload");
+    let seen = drill.run(20, 0, 0, 0);
+    assert!(seen.is_empty(), "{seen:?}");
+    assert_eq!(drill.counts(0), Counts { good: 3, ..Counts::default() });
+    assert_eq!(drill.watch.figures("up").unwrap().trend.last().unwrap().1.n, 3);
+    drill.reload(&each);
+    let counts = Counts { good: 403, organic: 3, ..Counts::default() };
+    assert_eq!(drill.counts(0), counts, "all requests were counted all the while");
+    drill.run(1, 5, 0, 0);
+    // The second in which it changed has what nobody can tell apart any more.
+    assert_eq!(drill.watch.figures("up").unwrap().trend.last().unwrap().1.n, 0);
+    drill.run(1, 5, 0, 0);
+    assert_eq!(drill.watch.figures("up").unwrap().trend.last().unwrap().1.n, 5);
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::budget::{Dialect, Severity, Tier};
-use crate::plan::{Plan, Slo};
+use crate::plan::{Plan, Slo, Unit};
 use crate::units::{Share, show_duration};
 
 /// How often production scrapes, where nobody says.
@@ -88,6 +88,13 @@ pub fn rules(plan: &Plan, shape: Option<Shape>, scrape: Duration) -> Result<Stri
             ));
         }
         let service = service(plan, slo);
+        if slo.unit() == Unit::Operations {
+            let name = slo.name.replace(char::is_control, " ");
+            let _ = writeln!(
+                out,
+                "# {name} counts operations, some ten seconds after their last attempt."
+            );
+        }
         match shape {
             Shape::Sloth => sloth(&mut out, slo, &service, &tiers),
             Shape::Pyrra => pyrra(&mut out, slo, &tiers),

@@ -23,6 +23,9 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Series {
     pub name: String,
+    /// What its events are: `requests`, `operations` or `slices`; older records do not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
     /// In billionths, so that it is exact.
     pub objective_billionths: u32,
     pub window_seconds: u64,

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::compile::unknown;
-use super::promise::{Alerts, Composite, Member, Production, Sli, Slo};
+use super::promise::{Alerts, Composite, Member, Production, Sli, Slo, Unit};
 use super::valid::Valid;
 use super::{Route, RouteId, SloId};
 use crate::budget::{Dialect, Mode};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::scenario::{CompositeSpec, Scenario};
+use crate::scenario::{CompositeSpec, Per, Scenario};
 use crate::units::Share;
 
 /// Those that are worked out from their members; those that are counted become SLOs.
@@ -104,8 +104,9 @@ fn all(
 ) -> Option<Slo> {
     let of: Vec<&Slo> = members.iter().map(|at| &slos[*at]).collect();
     let first = of.first()?;
-    if let Some(sliced) = of.iter().find(|slo| slo.slices.is_some()) {
-        let message = format!("`{}` counts slices, and `all` is about requests", sliced.name);
+    if let Some(other) = of.iter().find(|slo| slo.unit() != Unit::Requests) {
+        let what = other.unit().label();
+        let message = format!("`{}` counts {what}, and `all` is about requests", other.name);
         notes.push(Diagnostic::error(spec.name.at, message).hint("use `mode = \"worst\"`"));
         return None;
     }
@@ -144,6 +145,7 @@ fn all(
         valid: Valid::EVERYTHING,
         objective,
         window: first.window,
+        per: Per::Attempt,
         sli: Sli::All(of.iter().map(|slo| member(slo)).collect()),
         slices: None,
         alerts: Alerts {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bursts, Conditions, Fault, Phase, Plan, Route, Service, Who};
+use super::{Bursts, Conditions, Fault, Per, Phase, Plan, Route, Service, Who};
 use crate::units::show_duration;
 
 /// What a reload does, in words, one change a line.
@@ -81,6 +81,12 @@ fn allowances_widen(old: &Plan, new: &Plan, found: &mut Changes) {
     for slo in &old.slos {
         let Some(was) = slo.allowance else { continue };
         let name = &slo.name;
+        if let Some(is) = known.get(&**name).filter(|is| is.per != slo.per)
+            && is.per == Per::Operation
+        {
+            // What a retry saves costs nothing any more.
+            found.widened.push(format!("SLO `{name}`, which has an allowance, counts operations"));
+        }
         match known.get(&**name).map(|slo| slo.allowance) {
             None => found.widened.push(format!("SLO `{name}` is gone, and its allowance of {was}")),
             Some(None) => found.widened.push(format!("SLO `{name}`: no allowance (was {was})")),

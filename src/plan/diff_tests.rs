@@ -319,3 +319,20 @@ fn what_an_slo_counts_is_part_of_it() {
     let found = changes(&alone, &both);
     assert_eq!((found.added, found.changed), (vec!["SLO `first`".to_owned()], vec![]));
 }
+
+/// What a retry saves costs an allowance of operations nothing.
+#[test]
+fn an_allowance_of_operations_is_wider() {
+    let paid = |per: &str| {
+        plan(&format!(
+            "{}[slos.paid]\nroutes = [\"charge\"]\nobjective = \"99%\"\nallowance = \"2%\"\n\
+             sli.availability.per = \"{per}\"\n",
+            BASE.replace("path = \"/charge\"", "path = \"/charge\"\noperation = \"header:k\"")
+        ))
+    };
+    let (each, whole) = (paid("attempt"), paid("operation"));
+    let widened = "SLO `paid`, which has an allowance, counts operations";
+    assert_eq!(changes(&each, &whole).widened, [widened]);
+    let back = changes(&whole, &each);
+    assert!(back.widened.is_empty() && back.changed == ["SLO `paid`"], "{back:?}");
+}

@@ -20,6 +20,8 @@ pub struct Explanation {
     pub service: String,
     /// `unmatched` when no route of the file takes it.
     pub route: String,
+    /// Where its route says what an operation is: whether the request is an attempt at one.
+    pub operation: Option<String>,
     /// Why nothing at all can hit it, whatever the faults say.
     pub spared: Option<String>,
     /// SLOs of which it is an event.
@@ -186,6 +188,10 @@ pub fn explain(plan: &Plan, asked: &Asked<'_>, phase: Option<&Phase>) -> Explana
         canonical_path: canonical(asked.path).into_owned(),
         service: service.name.to_string(),
         route: route.name.to_string(),
+        operation: route.operation.as_ref().map(|by| match by.key(asked) {
+            Some(_) => format!("an attempt at one, told by `{by}`"),
+            None => format!("one of its own: it has no `{by}`"),
+        }),
         spared,
         slos,
         other_slos,

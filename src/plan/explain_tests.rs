@@ -7,6 +7,7 @@ client_control = true
 [routes.pay]
 path = "/pay/{id}"
 methods = ["POST"]
+operation = "header:k"
 [routes.gold]
 path = "/pay/{id}"
 methods = ["POST"]
@@ -164,4 +165,14 @@ fn what_is_no_request_says_why() {
     assert!(seen.spared.unwrap().contains("health check") && seen.phases.len() == 1);
     assert!(question.explain(&plan, None, Some("none")).is_err());
     assert!(question.explain(&plan, Some("none"), None).is_err());
+}
+
+#[test]
+fn what_is_an_operation() {
+    let of = |path, headers| explained("POST", path, headers).operation;
+    let keyed = of("/pay/1", &[("k", "1")]);
+    assert_eq!(keyed.as_deref(), Some("an attempt at one, told by `header:k`"));
+    let alone = of("/pay/1", &[]);
+    assert_eq!(alone.as_deref(), Some("one of its own: it has no `header:k`"));
+    assert_eq!(of("/else", &[("k", "1")]), None);
 }

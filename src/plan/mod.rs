@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::diagnostic::Secrets;
 use crate::fault;
-pub use crate::scenario::{HostHeader, Protocol};
+pub use crate::scenario::{HostHeader, Per, Protocol};
 use crate::units::Share;
 
 mod alert_warnings;
@@ -21,6 +21,7 @@ pub mod diff;
 pub mod explain;
 mod faults;
 pub mod matcher;
+mod operations;
 mod patterns;
 mod phases;
 mod promise;
@@ -37,7 +38,9 @@ pub use check::{Check, Failed, MediaType, Pointer};
 pub use compile::compile;
 pub use condition::{Asked, Conditions, SKIP, Selector};
 pub use matcher::{Matcher, Rule, Segment};
-pub use promise::{Alerts, Composite, Failures, Member, Production, Sli, SliceTarget, Slices, Slo};
+pub use promise::{
+    Alerts, Composite, Failures, Member, Production, Sli, SliceTarget, Slices, Slo, Unit,
+};
 pub use proxy::Proxy;
 pub use safety::Safety;
 pub use valid::{Exclusion, LeftOut, Valid};

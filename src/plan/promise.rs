@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Check, RouteId, Valid};
 use crate::budget::{Dialect, Empty, Mode, Tier};
 use crate::fault::grpc;
-use crate::scenario::{Clock, Population, StatusPattern};
+use crate::scenario::{Clock, Per, Population, StatusPattern};
 use crate::units::{Rate, Share, Spent};
 
 #[derive(Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Slo {
     /// Default 28 days.
     pub window: Duration,
     pub sli: Sli,
+    /// Whether attempts at one operation are one event.
+    pub per: Per,
     /// What is counted when it is not every event: slices of time.
     pub slices: Option<Slices>,
     pub alerts: Alerts,
@@ -30,7 +32,37 @@ pub struct Slo {
     pub allowance: Option<Share>,
 }
 
+/// What an SLO's events are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// Requests, each attempt for itself.
+    #[default]
+    Requests,
+    /// Operations, with all their attempts.
+    Operations,
+    /// Slices of time.
+    Slices,
+}
+
+impl Unit {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Operations => "operations",
+            Self::Slices => "slices",
+        }
+    }
+}
+
 impl Slo {
+    pub fn unit(&self) -> Unit {
+        match (&self.slices, self.per) {
+            (Some(_), _) => Unit::Slices,
+            (None, Per::Operation) => Unit::Operations,
+            (None, Per::Attempt) => Unit::Requests,
+        }
+    }
+
     /// Events that production has in a window, where its rate is known; of timeslices, always.
     pub fn per_window(&self) -> Option<f64> {
         let seconds = self.window.as_secs_f64();

@@ -7,7 +7,7 @@ use super::compile::unknown;
 use super::correctness::Checks;
 use super::patterns::Patterns;
 use super::valid::Exclusions;
-use super::{Failures, Route, Service, Sli, Slo, SloId, alerts};
+use super::{Failures, Route, Service, Sli, Slo, SloId, alerts, operations};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located};
 use crate::fault::grpc;
 use crate::scenario::{Scenario, SliSpec, SloSpec, StatusPattern, TierSpec};
@@ -51,6 +51,7 @@ pub(super) fn compile(
                 exclude_status: Box::default(),
                 abandoned_after: Duration::ZERO,
             }),
+            per: operations::per(spec, &counted, scenario, notes),
             slices: alerts::slices(spec, notes),
             alerts: alerts::alerts(spec, window, notes),
             production: alerts::production(spec, notes),
@@ -194,15 +195,19 @@ fn sli(
     // A missing key has been reported where it was read.
     let sli = spec.sli.as_ref()?;
     Some(match &sli.value {
-        SliSpec::Availability { bad_status, bad_grpc_status, exclude_status, abandoned_after } => {
-            Sli::Availability {
-                bad: failures(bad_status.as_deref(), bad_grpc_status.as_deref(), notes),
-                exclude_status: exclude_status.iter().map(|pattern| pattern.value).collect(),
-                abandoned_after: abandoned_after
-                    .as_ref()
-                    .map_or(Duration::from_secs(1), |after| after.value),
-            }
-        }
+        SliSpec::Availability {
+            bad_status,
+            bad_grpc_status,
+            exclude_status,
+            abandoned_after,
+            ..
+        } => Sli::Availability {
+            bad: failures(bad_status.as_deref(), bad_grpc_status.as_deref(), notes),
+            exclude_status: exclude_status.iter().map(|pattern| pattern.value).collect(),
+            abandoned_after: abandoned_after
+                .as_ref()
+                .map_or(Duration::from_secs(1), |after| after.value),
+        },
         SliSpec::Throughput { .. } => Sli::Availability {
             bad: Failures::COMMON,
             exclude_status: Box::default(),

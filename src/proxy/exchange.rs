@@ -14,7 +14,7 @@ use crate::drill::counters::Active;
 use crate::fault::{Slot, grpc};
 use crate::plan::RouteId;
 use crate::requests::Trace;
-use crate::sli::{End, Hit, Origin, Outcome};
+use crate::sli::{Attempt, End, Hit, Origin, Outcome};
 
 /// One request from its head to its end. Dropped without [`Exchange::finish`], it counts as
 /// abandoned by the caller: hyper drops the request when the connection dies.
@@ -51,9 +51,12 @@ impl Exchange {
         arrived: Instant,
         method: Method,
         route: RouteId,
-        operation: Option<u64>,
+        operation: Option<Attempt>,
     ) -> Box<Self> {
         stage.books.active(worker.id, 1);
+        if let Some(attempt) = operation {
+            stage.books.arrives(route, attempt);
+        }
         let outcome = Outcome {
             route,
             method,

@@ -38,7 +38,7 @@ use crate::plan::proxy::Proxy;
 use crate::plan::{Asked, HostHeader, Plan, Protocol, RouteId, SKIP, Service, ServiceId};
 use crate::requests::{self, Trace};
 use crate::sli::ledger::Skip;
-use crate::sli::{End, Origin};
+use crate::sli::{Attempt, End, Origin};
 
 /// It came in by the own port of a service that a reload has taken out.
 const SERVICE_REMOVED: Refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "service_removed");
@@ -126,7 +126,8 @@ fn begin(
     let path = canonical(asked.path);
     let route = route(plan, &asked, &path);
     let operation = plan.routes[route as usize].operation.as_ref();
-    let operation = operation.and_then(|operation| operation.key(&asked));
+    let key = operation.and_then(|operation| operation.key(&asked));
+    let operation = key.map(|key| Attempt { key, arrived: worker.since(arrived) });
     let service = plan.routes[route as usize].service;
     let seen = Glance::at(&head.headers);
     if seen.has(Glance::VIA)

@@ -166,7 +166,12 @@ impl Worker {
 
     /// The one-second cell an instant belongs to.
     pub fn second(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.shared.epoch).as_secs()
+        self.since(now).as_secs()
+    }
+
+    /// Time since counting began.
+    pub fn since(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.shared.epoch)
     }
 }
 

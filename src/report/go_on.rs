@@ -200,7 +200,7 @@ fn too_little(slo: &Slo) -> Option<Finding> {
     }
     let why = format!(
         "{} of {name} so far, {} needed",
-        words::count(slo.total, "request"),
+        words::count(slo.total, &clean(slo.event())),
         thousands(needed)
     );
     Some(Finding::unknown("too_few", "amber", why))
@@ -233,7 +233,7 @@ fn on(slo: &Slo, several: bool) -> Finding {
         return finding;
     }
     if slo.last_minute.events == 0 && slo.unit != "slices" {
-        let why = format!("{name} has had no request for a minute");
+        let why = format!("{name} has had no {} for a minute", clean(slo.event()));
         return Finding::unknown("no_traffic", "grey", why);
     }
     if let Some(end) = slo.forecasts.drill.as_ref().filter(|end| end.consumed_ratio.is_finite())

@@ -143,6 +143,7 @@ impl Live {
                     attempts: counts.attempts,
                     operations: counts.operations,
                     recovered: counts.recovered,
+                    early: counts.early,
                 })
                 .collect(),
             phases: if plan.is_phased() { phases(plan, &snapshot, &standing) } else { Vec::new() },
@@ -254,7 +255,7 @@ fn slo(
         burn_rate: budget::burn_rate(bad, n, objective),
         budget_consumed: consumed(bases, counts.counts),
         time_to_exhaustion_seconds: exhaustion.filter(|seconds| seconds.is_finite()),
-        unit: if promised.slices.is_some() { "slices" } else { "requests" }.to_owned(),
+        unit: promised.unit().label().to_owned(),
         light: Light::default(),
         budget,
         alerts: figures::alerts(promised, figures, began),

@@ -380,7 +380,8 @@ fn slos(view: &View, canvas: &Canvas) -> Vec<Vec<Line>> {
         let mut text = sentence(slo, &name_of(slo, view), &elsewhere(slo, view));
         // A halted drill injects nothing more.
         let outlook = (view.state != "halted").then(|| told::outlook(slo)).flatten();
-        let more = [told::afford(slo, &clean(&slo.name)), outlook, told::paged(slo)];
+        let late = (view.state != "finished").then(|| told::late(slo)).flatten();
+        let more = [told::afford(slo, &clean(&slo.name)), outlook, told::paged(slo), late];
         for more in more.into_iter().flatten() {
             text.push(' ');
             text.push_str(&more);
@@ -512,13 +513,7 @@ pub(super) fn pick<T, R: Ord>(
 fn more(view: &View) -> Vec<Line> {
     let mut lines = Vec::new();
     for route in &view.operations {
-        lines.push(Line::of(format!(
-            "  retries  {}: {} for {}, {} saved by a retry",
-            clean(&route.route),
-            words::count(route.attempts, "attempt"),
-            words::count(route.operations, "operation"),
-            thousands(route.recovered)
-        )));
+        lines.push(Line::of(format!("  retries  {}", told::retries(route))));
     }
     lines.extend(view.composites.iter().map(|composite| Line::of(told::composite(composite))));
     for change in &view.overrides {

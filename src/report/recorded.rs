@@ -30,6 +30,7 @@ impl Live {
         let pad = slo.per_window().map(|events| events / slo.window.as_secs_f64());
         Some(Series {
             name: slo.name.to_string(),
+            unit: slo.unit().label().to_owned(),
             objective_billionths: slo.objective.billionths(),
             window_seconds: slo.window.as_secs(),
             dialect: slo.alerts.dialect.name().to_owned(),

@@ -10,7 +10,7 @@ use super::figures::Bases;
 use super::words::{self, clean, thousands};
 use crate::budget::{self, Change, Confidence, Happened, History, Totals};
 use crate::drill::watch;
-use crate::plan::{Plan, Route, Slo};
+use crate::plan::{Plan, Route, Slo, Unit};
 use crate::sli::estimate::{Estimate, Harms, Part, hits};
 use crate::units::{Spent, show_duration};
 
@@ -73,6 +73,8 @@ pub struct Outlook {
     pub halts_after_seconds: Option<u64>,
     /// Events without a bad one that prove the objective kept.
     pub needed_events: Option<u64>,
+    /// `requests` or `operations`: what its events are.
+    pub unit: String,
     pub without: Vec<String>,
 }
 
@@ -237,6 +239,9 @@ fn outlook(
         closest: None,
         halts_after_seconds: None,
         needed_events: budget::needed(0, slo.objective, ALPHA),
+        unit: if slo.unit() == Unit::Operations { Unit::Operations } else { Unit::Requests }
+            .label()
+            .to_owned(),
         without,
     };
     if slo.slices.is_some() {
@@ -392,7 +397,8 @@ fn left(slo: &Outlook) -> Option<String> {
 fn proof(slo: &Outlook) -> Option<String> {
     let needed = slo.needed_events?;
     let enough = if slo.events >= needed as f64 { "" } else { ", more than will come" };
-    Some(format!("    {} without a bad one prove it kept{enough}", words::count(needed, "request")))
+    let unit = slo.unit.strip_suffix('s').unwrap_or("request");
+    Some(format!("    {} without a bad one prove it kept{enough}", words::count(needed, unit)))
 }
 
 /// "about 300 (278 to 322)", or what it is where nothing is left to chance.

@@ -194,3 +194,20 @@ fn no_rate_is_not_no_fault() {
     assert!(said.contains("slo       up: its routes have no rate\n"), "{said}");
     assert!(said.contains("    both on b: its route has no rate\n"), "{said}");
 }
+
+/// Nobody knows how callers retry: it is said, and each request taken as an operation.
+#[test]
+fn operations_are_as_many_as_requests() {
+    let text = "[faults.down]\nroutes = [\"a\"]\nprobability = \"10%\"\ninject.error = 503\n\
+                [routes.a]\npath = \"/a\"\noperation = \"header:k\"\n[slos.up]\nroutes = [\"a\"]\n\
+                objective = \"99%\"\nsli.availability = { per = \"operation\" }\n";
+    let drill = rehearsed(text, 10.0, Some(Duration::from_secs(60)));
+    close(drill.slos[0].bad, 60.0);
+    let said = render(&drill);
+    for what in [
+        "not known: it counts operations, and how callers retry is theirs: as if none did",
+        "299 operations without a bad one prove it kept",
+    ] {
+        assert!(said.contains(what), "{said}");
+    }
+}

@@ -29,13 +29,7 @@ pub fn render(view: &View) -> String {
         lines.extend(of_fault(fault, view));
     }
     for route in &view.operations {
-        lines.push(format!(
-            "  retries on {}: {} for {}, {} saved by a retry",
-            clean(&route.route),
-            words::count(route.attempts, "attempt"),
-            words::count(route.operations, "operation"),
-            thousands(route.recovered)
-        ));
+        lines.push(format!("  retries on {}", told::retries(route)));
     }
     let refused = named(&view.refused);
     if !refused.is_empty() {
@@ -72,7 +66,10 @@ fn of_slo(slo: &Slo, view: &View) -> Vec<String> {
     }
     lines.push(format!(
         "{title}: {good} good of {}, objective {}, burn rate {burn}",
-        thousands(slo.total),
+        match slo.event() {
+            "operation" => words::count(slo.total, "operation"),
+            _ => thousands(slo.total),
+        },
         words::objective(slo.objective)
     ));
     let aside = elsewhere(slo, view);

@@ -1,7 +1,7 @@
 //! Alerts, forecasts and verdicts in sentences, for somebody who has never seen an error budget.
 
 use super::budgets::{Collateral, Composite, Firing, Tier};
-use super::view::Slo;
+use super::view::{Operations, Slo};
 use super::words::{self, clean, thousands};
 
 /// The least share of a budget that is worth a sentence about more of its kind.
@@ -140,10 +140,10 @@ pub(super) fn verdict(slo: &Slo) -> Option<String> {
         "fail" => format!("{goal} is missed, beyond chance"),
         "inconclusive" => match slo.confidence.needed_events.filter(|n| *n > slo.total) {
             Some(needed) => format!(
-                "{goal} is neither kept nor missed for certain; {} {} without another bad one \
-                 would prove it kept",
+                "{goal} is neither kept nor missed for certain; {} more {}s without another bad \
+                 one would prove it kept",
                 thousands(needed - slo.total),
-                if slo.unit == "slices" { "more slices" } else { "more requests" }
+                clean(slo.event())
             ),
             None => format!("{goal} is neither kept nor missed for certain"),
         },
@@ -197,6 +197,27 @@ fn beyond(collateral: &Collateral) -> Option<[String; 3]> {
     }
     let events = [collateral.events, collateral.low_events, collateral.high_events];
     Some(events.map(|events| thousands(events.max(0.0).round() as u64)))
+}
+
+/// That what counts are operations, and when they do.
+pub(super) fn late(slo: &Slo) -> Option<String> {
+    let late = "What counts are operations, some ten seconds after their last attempt.";
+    (slo.event() == "operation").then(|| late.to_owned())
+}
+
+/// "charge: 1,494 attempts for 1,405 operations, 78 saved by a retry"
+pub(super) fn retries(route: &Operations) -> String {
+    let early = match route.early {
+        0 => String::new(),
+        early => format!(" ({} too many at a time to be waited for)", thousands(early)),
+    };
+    format!(
+        "{}: {} for {}{early}, {} saved by a retry",
+        clean(&route.route),
+        words::count(route.attempts, "attempt"),
+        words::count(route.operations, "operation"),
+        thousands(route.recovered)
+    )
 }
 
 /// What the budget is taken to be, where it is not full before the drill and scaled to its traffic.

@@ -159,6 +159,28 @@ fn what_is_proven() {
 }
 
 #[test]
+fn operations_are_called_so() {
+    let confidence = Confidence {
+        bad_low_ratio: Some(0.0),
+        bad_high_ratio: Some(0.5),
+        verdict: "inconclusive".to_owned(),
+        needed_events: Some(39_000),
+        least_events: None,
+    };
+    let slo = Slo { unit: "operations".to_owned(), confidence, ..g2() };
+    let said = verdict(&slo).unwrap();
+    assert!(said.contains("3,000 more operations without another bad one"), "{said}");
+    assert!(late(&slo).is_some() && late(&g2()).is_none());
+    let mut route =
+        Operations { route: "pay".to_owned(), attempts: 3, operations: 1, ..Operations::default() };
+    assert_eq!(retries(&route), "pay: 3 attempts for 1 operation, 0 saved by a retry");
+    (route.early, route.operations) = (2, 3);
+    let early = "pay: 3 attempts for 3 operations (2 too many at a time to be waited for), 0 saved by \
+                 a retry";
+    assert_eq!(retries(&route), early);
+}
+
+#[test]
 fn what_went_wrong_besides() {
     let found = Collateral {
         events: 175.0,

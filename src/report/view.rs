@@ -193,7 +193,7 @@ pub struct Slo {
     /// Until what is left of the budget is gone at the last minute's burn rate; `None`: it is not
     /// being spent.
     pub time_to_exhaustion_seconds: Option<f64>,
-    /// `requests` or `slices`: what its events are.
+    /// `requests`, `operations` or `slices`: what its events are.
     pub unit: String,
     pub light: Light,
     pub budget: Budget,
@@ -205,6 +205,11 @@ pub struct Slo {
 }
 
 impl Slo {
+    /// One of its events: `request`, `operation` or `slice`.
+    pub fn event(&self) -> &str {
+        self.unit.strip_suffix('s').unwrap_or("request")
+    }
+
     /// The drill as one stretch.
     pub fn drill(&self) -> Events {
         Events {
@@ -285,6 +290,8 @@ pub struct Operations {
     pub operations: u64,
     /// Failed at first and then succeeded.
     pub recovered: u64,
+    /// Not waited for, for want of room: a retry of theirs counted as another operation.
+    pub early: u64,
 }
 
 /// What one phase saw.

@@ -32,8 +32,8 @@ pub use load::{LARGEST_FILE, MOST_FILES, Override, read, read_adjusted};
 pub use proxy::{LimitsSpec, ProxySpec, TimeoutsSpec};
 pub use service::Protocol;
 pub use slo::{
-    AlertTierSpec, AlertsSpec, Clock, CompositeSpec, Population, ProductionSpec, SliSpec, SloSpec,
-    TierSpec,
+    AlertTierSpec, AlertsSpec, Clock, CompositeSpec, Per, Population, ProductionSpec, SliSpec,
+    SloSpec, TierSpec,
 };
 pub use tls::{ListenTlsSpec, ServiceTlsSpec};
 

@@ -48,6 +48,7 @@ pub enum SliSpec {
         exclude_status: Vec<Located<StatusPattern>>,
         /// A caller that leaves later than this is a bad event; default 1 s.
         abandoned_after: Option<Located<Duration>>,
+        per: Option<Located<Per>>,
     },
     Latency {
         threshold: Located<Duration>,
@@ -59,6 +60,16 @@ pub enum SliSpec {
         slice: Option<Located<Duration>>,
     },
     Correctness(CorrectnessSpec),
+}
+
+/// What the events of an availability SLI are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Per {
+    /// Every request.
+    #[default]
+    Attempt,
+    /// What their routes' `operation` says are attempts at one and the same.
+    Operation,
 }
 
 /// Which answers a latency SLI counts.
@@ -205,6 +216,10 @@ fn availability(table: &mut Table<'_, '_>) -> SliSpec {
         bad_grpc_status,
         exclude_status: excluded.map_or_else(Vec::new, |(_, nodes)| statuses(&nodes, table.notes)),
         abandoned_after: table.duration("abandoned_after"),
+        per: table.word("per").map(|Located { value, at }| Located {
+            value: if value == "operation" { Per::Operation } else { Per::Attempt },
+            at,
+        }),
     }
 }
 
@@ -368,6 +383,12 @@ static AVAILABILITY: TableKeys = TableKeys {
             "A caller that leaves later than this is bad.",
         )
         .default("\"1s\""),
+        Key::new(
+            "per",
+            Value::Word(&["attempt", "operation"]),
+            "What counts: every request, or the operation, by the last of its attempts.",
+        )
+        .default("\"attempt\""),
     ],
     short: None,
 };

@@ -12,7 +12,7 @@ use crate::budget::{Expected, Stretch};
 use crate::dice::Dice;
 use crate::fault::grpc::Status;
 use crate::fault::{Action, At, Shape, Way, When};
-use crate::plan::{Check, Fault, FaultId, Phase, Plan, Route, RouteId, Sli, Slo, SloId, Who};
+use crate::plan::{Check, Fault, FaultId, Phase, Plan, Route, RouteId, Sli, Slo, SloId, Unit, Who};
 
 /// Decisions that a fault is asked for; a share of them is known to a hundredth.
 const DRAWS: u64 = 10_000;
@@ -118,6 +118,10 @@ impl Harms {
         rate: impl Fn(&Route) -> f64,
     ) -> Estimate {
         let (mut stretches, mut without) = (Vec::new(), Vec::new());
+        if self.plan.slos[slo].unit() == Unit::Operations {
+            let how = "it counts operations, and how callers retry is theirs: as if none did";
+            without.push(how.to_owned());
+        }
         for part in parts {
             // What becomes of a request depends on the rate; most routes have the same.
             let mut at: Option<(f64, Vec<Share>)> = None;

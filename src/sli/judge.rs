@@ -6,7 +6,7 @@ use super::{End, Hit, Origin, Outcome};
 use crate::plan::{Failures, LeftOut, Member, Sli, Slo, Valid};
 use crate::scenario::{Clock, Population, StatusPattern};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     Good,
     Bad(Cause),

@@ -37,6 +37,7 @@ fn slo(sli: Sli) -> Slo {
         objective: Share::from_billionths(999_000_000).unwrap(),
         window: Duration::from_secs(28 * 86400),
         sli,
+        per: crate::scenario::Per::Attempt,
         slices: None,
         alerts: Alerts { dialect: Dialect::Custom, tiers: Box::default(), min_bad: 0, interval: 1 },
         production: Production::default(),

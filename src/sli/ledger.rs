@@ -14,18 +14,15 @@ use std::time::Duration;
 use http::Method;
 
 use super::judge::{Event, Excluded, judge};
-use super::operations::Operations;
+use super::operations::{Attempt, Operations, Verdict};
 use super::ring::Ring;
 use super::series::{Histogram, add};
 use super::{Origin, Outcome};
 use crate::fault::grpc::Status;
-use crate::plan::{FaultId, Phase, Plan, RouteId};
+use crate::plan::{FaultId, Phase, Plan, RouteId, Unit};
 
 /// Duration series a worker may open; beyond, requests are still counted, but not by duration.
 const SERIES: usize = 16_384;
-
-/// Slices that can end at the same moment and are told of as recent.
-const RECENT: u64 = 64;
 
 /// Why a fault that was due did not act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,7 +87,7 @@ pub(super) struct SloCells {
 }
 
 impl SloCells {
-    fn count(&self, event: Event, by: u64) {
+    pub(super) fn count(&self, event: Event, by: u64) {
         match event {
             Event::Good => add(&self.good, by),
             Event::Bad(cause) => add(&self.bad[cause as usize], by),
@@ -157,12 +154,17 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 pub(super) struct SloNames {
+    /// Its place in [`Names::counted`].
+    pub(super) place: u32,
     /// Requests, whatever is counted of them.
     pub(super) requests: SloEvents,
+    /// Operations: those of one request by its worker, all others, in cells after the workers', by
+    /// the control plane. No cells at all before they are asked for.
+    pub(super) operations: SloEvents,
     /// Slices of time, written by the control plane.
     pub(super) slices: SloEvents,
-    /// Which of the two are the SLO's events, by the plan in force.
-    pub(super) sliced: bool,
+    /// Which of them are the SLO's events, by the plan in force.
+    pub(super) unit: Unit,
 }
 
 #[derive(Debug, Default)]
@@ -173,13 +175,19 @@ pub(super) struct SloEvents {
 
 impl SloNames {
     pub(super) fn events(&self) -> &SloEvents {
-        if self.sliced { &self.slices } else { &self.requests }
+        match self.unit {
+            Unit::Requests => &self.requests,
+            Unit::Operations => &self.operations,
+            Unit::Slices => &self.slices,
+        }
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) slos: HashMap<Arc<str>, SloNames>,
+    /// Every SLO there ever was, in the order they were first met.
+    pub(super) counted: Vec<Arc<str>>,
     /// By fault, then by route.
     pub(super) faults: HashMap<Arc<str>, BTreeMap<Arc<str>, ByPhase<FaultCells>>>,
     pub(super) skipped: HashMap<Arc<str>, Skipped>,
@@ -244,17 +252,29 @@ impl Ledger {
         let workers = self.workers.len();
         let mut names = lock(&self.names);
         let slos = plan.slos.iter().map(|slo| {
-            let known = names.slos.entry(Arc::clone(&slo.name)).or_insert_with(|| {
-                let events = |writers| SloEvents { rings: each(writers), cells: Vec::new() };
-                SloNames { requests: events(workers), slices: events(1), sliced: false }
+            let Names { slos, counted, .. } = &mut *names;
+            let known = slos.entry(Arc::clone(&slo.name)).or_insert_with(|| {
+                counted.push(Arc::clone(&slo.name));
+                SloNames {
+                    place: counted.len() as u32 - 1,
+                    requests: SloEvents::of(workers),
+                    operations: SloEvents::default(),
+                    slices: SloEvents::of(1),
+                    unit: Unit::Requests,
+                }
             });
-            known.sliced = slo.slices.is_some();
-            if known.sliced {
-                in_phase(&mut known.slices.cells, booked, 1);
+            known.unit = slo.unit();
+            if known.unit == Unit::Slices {
+                known.slices.open(booked);
+            }
+            let of_operations = known.unit == Unit::Operations;
+            if of_operations && known.operations.rings.is_empty() {
+                known.operations = SloEvents::of(workers + 1);
             }
             SloBook {
-                cells: in_phase(&mut known.requests.cells, booked, workers),
-                rings: Arc::clone(&known.requests.rings),
+                place: known.place,
+                requests: known.requests.open(booked),
+                operations: of_operations.then(|| known.operations.open(booked)),
             }
         });
         let slos = slos.collect();
@@ -285,22 +305,11 @@ impl Ledger {
         });
         let operations = operations.collect();
         let requests = in_phase(&mut names.phases, booked, workers);
+        let place = names.phases.iter().position(|(name, _)| name == booked);
         drop(names);
+        let phase = place.unwrap_or_default() as u32;
         let workers = Arc::clone(&self.workers);
-        Books { plan, workers, requests, routes, slos, faults, skipped, operations }
-    }
-
-    /// Counts slices of time as an SLO's events. Called by one thread at a time, and no worker.
-    pub fn slices(&self, slo: &str, phase: &Arc<str>, second: u64, events: &[(Event, u64)]) {
-        let mut names = lock(&self.names);
-        let Some(known) = names.slos.get_mut(slo) else { return };
-        let cells = in_phase(&mut known.slices.cells, phase, 1);
-        for (event, count) in events {
-            cells[0].count(*event, *count);
-            for _ in 0..(*count).min(RECENT) {
-                known.slices.rings[0].record(second, *event);
-            }
-        }
+        Books { plan, workers, phase, requests, routes, slos, faults, skipped, operations }
     }
 
     /// Requests a second over the five whole seconds before `second`.
@@ -313,10 +322,39 @@ impl Ledger {
     }
 }
 
+/// An SLO's events in one phase.
 #[derive(Debug)]
-struct SloBook {
+pub(super) struct Tally {
     cells: Each<SloCells>,
     rings: Each<Ring>,
+}
+
+impl Tally {
+    /// Called by one thread at a time for each writer.
+    pub(super) fn count(&self, writer: usize, event: Event, by: u64, second: u64) {
+        self.cells[writer].count(event, by);
+        self.rings[writer].record(second, event, by);
+    }
+}
+
+impl SloEvents {
+    fn of(writers: usize) -> Self {
+        Self { rings: each(writers), cells: Vec::new() }
+    }
+
+    /// Those of a phase, new ones at zero.
+    pub(super) fn open(&mut self, phase: &Arc<str>) -> Tally {
+        let cells = in_phase(&mut self.cells, phase, self.rings.len());
+        Tally { cells, rings: Arc::clone(&self.rings) }
+    }
+}
+
+#[derive(Debug)]
+struct SloBook {
+    place: u32,
+    requests: Tally,
+    /// Where it is operations that count.
+    operations: Option<Tally>,
 }
 
 /// One plan's view on the cells in one phase. Every method that takes a worker is called on the
@@ -325,6 +363,8 @@ struct SloBook {
 pub struct Books {
     plan: Arc<Plan>,
     workers: Each<WorkerCells>,
+    /// The phase's place among all there were.
+    phase: u32,
     requests: Each<PhaseCells>,
     /// By route: its interned name.
     routes: Box<[u32]>,
@@ -348,29 +388,37 @@ impl Books {
     ) -> bool {
         let route = &self.plan.routes[outcome.route as usize];
         let mut bad = false;
+        let mut verdicts = Vec::new();
         for id in &route.slos {
             let event = judge(&self.plan.slos[usize::from(*id)], outcome);
-            let SloBook { cells, rings } = &self.slos[usize::from(*id)];
-            let cells = &cells[worker];
-            match event {
-                Event::Good => add(&cells.good, 1),
-                Event::Bad(cause) => {
-                    bad = true;
-                    add(&cells.bad[cause as usize], 1);
+            let SloBook { place, requests, operations } = &self.slos[usize::from(*id)];
+            bad |= matches!(event, Event::Bad(_));
+            requests.count(worker, event, 1, second);
+            match operations {
+                None => {}
+                Some(_) if outcome.operation.is_some() => {
+                    verdicts.push(Verdict { slo: *place, phase: self.phase, event });
                 }
-                Event::Excluded(reason) => add(&cells.excluded[reason as usize], 1),
+                Some(operations) => operations.count(worker, event, 1, second),
             }
-            rings[worker].record(second, event);
         }
         add(&self.requests[worker].requests, 1);
-        self.workers[worker].ring.record(second, Event::Good);
-        if let (Some(operations), Some(key)) =
+        self.workers[worker].ring.record(second, Event::Good, 1);
+        if let (Some(operations), Some(attempt)) =
             (&self.operations[outcome.route as usize], outcome.operation)
         {
-            operations.attempt(key, super::judge::is_answered(outcome), second);
+            let good = super::judge::is_answered(outcome);
+            operations.ends(attempt, attempt.arrived + outcome.total, good, verdicts);
         }
         self.record_duration(durations, outcome);
         bad
+    }
+
+    /// An attempt at an operation has come: [`Books::record`] tells its end.
+    pub fn arrives(&self, route: RouteId, attempt: Attempt) {
+        if let Some(operations) = &self.operations[route as usize] {
+            operations.arrives(attempt);
+        }
     }
 
     fn record_duration(&self, durations: &mut Durations, outcome: &Outcome) {

@@ -14,10 +14,12 @@ pub mod operations;
 pub mod read;
 pub mod ring;
 pub mod series;
+mod settled;
 pub mod snapshot;
 
 pub use judge::{Cause, Event, Excluded, judge};
 pub use ledger::{Books, Ledger};
+pub use operations::Attempt;
 pub use snapshot::{Counts, SloCounts, Snapshot};
 
 /// How one request ended.
@@ -41,8 +43,8 @@ pub struct Outcome {
     pub first_byte: Option<Duration>,
     /// Time the request was held by faults, part of both figures above.
     pub added: Duration,
-    /// Key of the operation it is an attempt of, where its route says what that is.
-    pub operation: Option<u64>,
+    /// What operation it is an attempt at, where its route says what that is.
+    pub operation: Option<Attempt>,
     /// It asks whether the service is well.
     pub health_check: bool,
     /// Which of its route's `exclude`s take it, one bit for each

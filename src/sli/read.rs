@@ -10,7 +10,7 @@ use super::snapshot::{
     Buckets, Counts, FaultCounts, FaultPhase, PhaseCounts, Series, SloCounts, SloPhase, Snapshot,
 };
 use crate::fault::KINDS;
-use crate::plan::{Fault, Plan, Who};
+use crate::plan::{Fault, Plan, Unit, Who};
 use crate::units::Share;
 
 /// A sum over workers.
@@ -93,12 +93,17 @@ impl Ledger {
         counts.filter(|counts| counts.eligible > 0).collect()
     }
 
-    /// All requests of each of a plan's SLOs so far, whatever is counted of them.
+    /// All operations of each of a plan's SLOs so far, where it counts those; else all requests,
+    /// whatever is counted of them.
     pub fn totals(&self, plan: &Plan) -> Vec<Counts> {
         let names = lock(&self.names);
         let of = |slo: &crate::plan::Slo| {
             let known = names.slos.get(&slo.name);
-            let cells = known.into_iter().flat_map(|known| &known.requests.cells);
+            let events = known.map(|known| match slo.unit() {
+                Unit::Operations => &known.operations,
+                Unit::Requests | Unit::Slices => &known.requests,
+            });
+            let cells = events.into_iter().flat_map(|events| &events.cells);
             cells.fold(Counts::default(), |sum, (_, cells)| sum + counts(cells))
         };
         plan.slos.iter().map(of).collect()

@@ -34,7 +34,7 @@ impl Default for Ring {
 }
 
 impl Ring {
-    pub fn record(&self, second: u64, event: Event) {
+    pub fn record(&self, second: u64, event: Event, by: u64) {
         let cell = &self.0[(second % SECONDS as u64) as usize];
         if cell.tag.load(Ordering::Relaxed) != second + 1 {
             // A reader that saw the old tag before and the new one after throws its copy away.
@@ -46,8 +46,8 @@ impl Ring {
             cell.tag.store(second + 1, Ordering::Release);
         }
         match event {
-            Event::Good => add(&cell.good, 1),
-            Event::Bad(cause) => add(&cell.bad[cause as usize], 1),
+            Event::Good => add(&cell.good, by),
+            Event::Bad(cause) => add(&cell.bad[cause as usize], by),
             Event::Excluded(_) => {}
         }
     }
@@ -76,8 +76,8 @@ mod tests {
     fn a_second_is_kept_for_a_minute() {
         let ring = Ring::default();
         for second in 0..200 {
-            ring.record(second, Event::Good);
-            ring.record(second, Event::Bad(Cause::Masked));
+            ring.record(second, Event::Good, 1);
+            ring.record(second, Event::Bad(Cause::Masked), 1);
         }
         assert_eq!(ring.read(199), Second { good: 1, bad: [0, 1, 0] });
         assert_eq!(ring.read(136), Second { good: 1, bad: [0, 1, 0] });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{DIALECT, SHORT_WINDOW, TIER};
 use crate::budget::Tier;
 use crate::exchange::prometheus::{decimal, service, yaml};
-use crate::plan::{Plan, Sli, SliceTarget, Slo};
+use crate::plan::{Plan, Sli, SliceTarget, Slo, Unit};
 use crate::units::show_duration;
 
 /// All SLOs, with their services and alerts, as a stream of YAML documents; and what OpenSLO cannot
@@ -87,7 +87,16 @@ fn objective(out: &mut String, plan: &Plan, slo: &Slo, lost: &mut Vec<String>) {
         lost.push(format!("the window of `{}` is no whole minutes: written as 1m", slo.name));
         "1m".to_owned()
     });
+    if slo.unit() == Unit::Operations {
+        lost.push(format!(
+            "`{}` counts operations: only its description says that they are no requests",
+            slo.name
+        ));
+    }
     let description = match &slo.sli {
+        Sli::Availability { .. } if slo.unit() == Unit::Operations => {
+            "Operations whose last attempt is no failure"
+        }
         Sli::Availability { .. } => "Answers that are no failure",
         Sli::Latency { .. } => "Answers in time",
         Sli::Correctness(_) => "Answers that say what they should",
