@@ -18,7 +18,7 @@ pub struct SloSpec {
     /// Route names, or `["*"]`.
     pub routes: Vec<Located<String>>,
     pub service: Option<Located<String>>,
-    /// Each one of [`INCLUDE`].
+    /// Each one of `INCLUDE`.
     pub include: Vec<Located<&'static str>>,
     /// Where it stands, and what it takes.
     pub exclude: Option<(Place, OnlySpec)>,
