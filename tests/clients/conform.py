@@ -73,10 +73,11 @@ class Raw:
         lines = [f"{method} {path} HTTP/1.1", "host: t"]
         lines += [f"content-length: {upload}"] if upload else []
         lines += [f"{name}: {value}" for name, value in fields.items()]
+        self.began = time.monotonic()
         self.socket.sendall("\r\n".join(lines + ["", ""]).encode() + b"x" * upload)
 
     def read(self, method):
-        began, seen = time.monotonic(), dict(status="none", body="none", fields={})
+        began, seen = self.began, dict(status="none", body="none", fields={})
         while b"\r\n\r\n" not in self.buffer:
             end = self.more()
             if self.buffer and "first_s" not in seen:
