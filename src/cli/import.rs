@@ -45,11 +45,15 @@ backburn counts requests itself.")]
     /// `production`, a line each, as `--set` takes it.
     #[command(after_help = "\
 Examples:
-  curl -s http://prometheus:9090/api/v1/query --data-urlencode 'query=
-    label_replace(sum(increase(http_requests_total{code=~\"5..\"}[28d])), \"outcome\", \"bad\", \"\", \"\") or
-    label_replace(sum(increase(http_requests_total{code!~\"5..\"}[28d])), \"outcome\", \"good\", \"\", \"\")' |
-    backburn import history - scenario.toml
+  curl -s http://prometheus:9090/api/v1/query --data-urlencode query@history.promql > answer.json
+  backburn import history answer.json scenario.toml
   backburn run scenario.toml --set \"$(backburn import history answer.json scenario.toml)\"
+
+history.promql:
+  label_replace(sum(increase(http_requests_total{code=~\"5..\"}[28d])),
+    \"outcome\", \"bad\", \"\", \"\") or
+  label_replace(sum(increase(http_requests_total{code!~\"5..\"}[28d])),
+    \"outcome\", \"good\", \"\", \"\")
 
 The increases are over as long as the SLO's window. With several SLOs, the label `slo` says which.")]
     History(HistoryArgs),

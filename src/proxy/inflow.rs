@@ -16,7 +16,7 @@ use super::conn::Presence;
 use super::sweep::{Sweep, Watch};
 
 /// Most of a body that is read when its answer is out already; the connection ends with more.
-const LEFT_BYTES: usize = 64 * 1024 * 1024;
+pub const LEFT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why a body ended before its end.
 #[derive(Debug)]

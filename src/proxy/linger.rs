@@ -9,10 +9,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::conn::Conn;
+use super::inflow::LEFT_BYTES;
 use super::worker::Worker;
 
 /// What a caller that was refused may go on to send before the connection is closed on it.
-const LINGER_BYTES: usize = 64 * 1024 * 1024;
+const LINGER_BYTES: usize = LEFT_BYTES;
 pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Reads on for a moment: closing a socket with unread bytes in it would destroy the answer.
